@@ -1,0 +1,1 @@
+"""edgemotion: small, fast, trustworthy facial-emotion classifiers for edge devices."""

@@ -1,0 +1,36 @@
+"""Unstructured pruning: single weights become zero, so the file compresses better; the latency stays."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.registry import register
+
+
+@register("prune")
+def unstructured(module: nn.Module, example: torch.Tensor, *, sparsity: float) -> Callable[[nn.Module], None]:
+    """Zero the smallest weights of all layers together (global L1); the returned hook keeps them zero in training.
+
+    Han et al. 2015, arXiv 1506.02626.
+    """
+    from torch.nn.utils import prune
+
+    if not 0 < sparsity < 1:
+        raise EdgemotionError(f"sparsity is {sparsity}; it is the share of weights to zero, between 0 and 1")
+    layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    prune.global_unstructured(
+        [(layer, "weight") for layer in layers.values()], pruning_method=prune.L1Unstructured, amount=sparsity
+    )
+    masks = {name: layer.weight_mask.clone() for name, layer in layers.items()}
+    for layer in layers.values():
+        prune.remove(layer, "weight")
+
+    @torch.no_grad()
+    def keep_zero(trained: nn.Module) -> None:
+        for name, mask in masks.items():
+            weight = trained.get_submodule(name).weight
+            weight.mul_(mask.to(weight.device))
+
+    return keep_zero

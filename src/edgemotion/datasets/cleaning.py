@@ -1,0 +1,155 @@
+"""Records of an archive in; splits that share no image, and everything found on the way, out."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgemotion.datasets.images import Record, resize
+from edgemotion.datasets.splits import Split
+from edgemotion.errors import EdgemotionError
+
+SPLITS = ("train", "val", "test", "streams")
+# Below this standard deviation of every channel an image shows no face (FER2013 has blank ones).
+CONSTANT_STD = 2.0
+
+
+class Finding(NamedTuple):
+    """One remarkable image; `group` is shared by images of identical pixels."""
+
+    kind: str
+    split: str
+    id: str
+    label: str
+    group: str
+
+
+def collect(
+    records: Iterable[Record], classes: Sequence[str], height: int, width: int, channels: int
+) -> tuple[dict[str, Split], list[Finding]]:
+    """Gather records into one Split a name, resized; unreadable images are left out and returned as findings.
+
+    Raises EdgemotionError for a label that is not in `classes` and for an empty train, val or test split.
+    """
+    kept: dict[str, list[tuple[Record, np.ndarray]]] = {name: [] for name in SPLITS}
+    unreadable = []
+    for record in records:
+        if record.label not in classes:
+            raise EdgemotionError(f"{record.id} has the class {record.label!r}, data.classes has {', '.join(classes)}")
+        if record.image is None:
+            unreadable.append(Finding("unreadable", record.split, record.id, record.label, ""))
+        else:
+            kept[record.split].append((record, resize(record.image, height, width)))
+    for name in ("train", "val", "test"):
+        if not kept[name]:
+            raise EdgemotionError(f"the archive has no readable image of the split {name!r}; check data.layout")
+    splits = {}
+    for name, entries in kept.items():
+        images = [image for _, image in entries]
+        splits[name] = Split(
+            images=np.stack(images) if images else np.empty((0, height, width, channels), np.uint8),
+            labels=np.array([classes.index(record.label) for record, _ in entries], np.int64),
+            ids=[record.id for record, _ in entries],
+            leaked=np.zeros(len(entries), bool),
+            streams=np.array([record.stream for record, _ in entries], np.int64),
+        )
+    return splits, unreadable
+
+
+def clean(
+    splits: dict[str, Split], classes: Sequence[str], drop_leaks: bool
+) -> tuple[dict[str, Split], list[Finding], dict[str, Any]]:
+    """Mark and drop images that stand in several splits; return cleaned splits, findings and their counts.
+
+    Identity is that of the decoded pixels. The test split stays whole; with `drop_leaks` the training copy of a
+    val or test image and the val copy of a test image go, without it every split stays as published. `leaked`
+    marks val and test images with a copy in the training split as published, so that the leak-free part of a
+    split is the same under both protocols.
+    """
+    pixels = {
+        name: [fingerprint(image) for image in split.images] for name, split in splits.items() if name != "streams"
+    }
+    train, val, test = (set(pixels[name]) for name in ("train", "val", "test"))
+    marked = {
+        name: replace(splits[name], leaked=np.array([pixel in train for pixel in pixels[name]], bool))
+        for name in ("val", "test")
+    }
+    dropped = {
+        "train": np.array([drop_leaks and (pixel in val or pixel in test) for pixel in pixels["train"]], bool),
+        "val": np.array([drop_leaks and pixel in test for pixel in pixels["val"]], bool),
+    }
+    cleaned = {
+        "train": take(splits["train"], ~dropped["train"]),
+        "val": take(marked["val"], ~dropped["val"]),
+        "test": marked["test"],
+        "streams": splits["streams"],
+    }
+    findings, groups = duplicates(splits, pixels, classes)
+    constants = find_constants(splits, classes)
+    counts = {
+        "images": {name: len(split) for name, split in cleaned.items()},
+        "images_published": {name: len(split) for name, split in splits.items()},
+        "classes": {name: count_classes(split, classes) for name, split in cleaned.items()},
+        "constant": len(constants),
+        "duplicates": groups,
+        "leaks": {
+            "test_in_train": int(marked["test"].leaked.sum()),
+            "val_in_train": int(marked["val"].leaked.sum()),
+            "val_in_test": sum(pixel in test for pixel in pixels["val"]),
+            "dropped": {name: int(mask.sum()) for name, mask in dropped.items()},
+        },
+    }
+    return cleaned, [*constants, *findings], counts
+
+
+def duplicates(
+    splits: dict[str, Split], pixels: dict[str, list[str]], classes: Sequence[str]
+) -> tuple[list[Finding], dict[str, int]]:
+    """List groups of identical images over all splits, and those among them whose labels contradict each other."""
+    members: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for name, digests in pixels.items():
+        for digest, id_, label in zip(digests, splits[name].ids, splits[name].labels, strict=True):
+            members[digest].append((name, id_, classes[label]))
+    groups = {digest: found for digest, found in members.items() if len(found) > 1}
+    findings = []
+    conflicts = 0
+    for digest, found in groups.items():
+        conflict = len({label for _, _, label in found}) > 1
+        conflicts += conflict
+        findings += [Finding("conflict" if conflict else "duplicate", *member, digest) for member in found]
+    return findings, {
+        "groups": len(groups),
+        "surplus_images": sum(len(found) - 1 for found in groups.values()),
+        "groups_across_splits": sum(len({name for name, _, _ in found}) > 1 for found in groups.values()),
+        "groups_with_label_conflict": conflicts,
+    }
+
+
+def find_constants(splits: dict[str, Split], classes: Sequence[str]) -> list[Finding]:
+    """List images without contrast; they are told and kept."""
+    return [
+        Finding("constant", name, split.ids[index], classes[split.labels[index]], "")
+        for name, split in splits.items()
+        for index in range(len(split))
+        if split.images[index].std(axis=(0, 1)).max() < CONSTANT_STD
+    ]
+
+
+def take(split: Split, keep: np.ndarray) -> Split:
+    """The rows of a split where `keep` bool [N] is true."""
+    ids = [id_ for id_, kept in zip(split.ids, keep, strict=True) if kept]
+    return Split(split.images[keep], split.labels[keep], ids, split.leaked[keep], split.streams[keep])
+
+
+def count_classes(split: Split, classes: Sequence[str]) -> dict[str, int]:
+    """Images a class name."""
+    counts = Counter(split.labels.tolist())
+    return {name: counts[index] for index, name in enumerate(classes)}
+
+
+def fingerprint(image: np.ndarray) -> str:
+    """A 128-bit digest of an image's pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""Arrays and variants in, plain numbers with their intervals out."""

@@ -1,0 +1,1 @@
+"""The registered architectures, and a network on disk."""

@@ -1,0 +1,64 @@
+"""A dense 3x3 residual network made for 48x48 faces.
+
+Dense convolutions reach most of a CPU core's int8 peak where depthwise ones reach a third of it, so at equal
+accuracy they are the faster choice on such devices. ReLU and BatchNorm only: both fold into the convolutions.
+"""
+
+import torch
+from torch import nn
+
+from edgemotion.registry import register
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        inner = torch.relu(self.norm1(self.conv1(features)))
+        return torch.relu(self.norm2(self.conv2(inner)) + self.shortcut(features))
+
+
+class Compact(nn.Module):
+    """A 3x3 stem at full resolution, stages of blocks that each halve it, global average, one linear layer."""
+
+    def __init__(self, classes: int, channels: int, widths: list[int], depths: list[int], dropout: float) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        )
+        blocks = []
+        previous = widths[0]
+        for width, depth in zip(widths, depths, strict=True):
+            for number in range(depth):
+                blocks.append(Block(previous, width, stride=2 if number == 0 else 1))
+                previous = width
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(previous, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.blocks(self.stem(images))
+        return self.head(self.dropout(features.mean((2, 3))))
+
+
+@register("network")
+def compact(
+    *, classes: int, channels: int, height: int, width: int, widths: list[int], depths: list[int], dropout: float
+) -> nn.Module:
+    """Build Compact; any input size of at least 2 ** len(widths) pixels."""
+    return Compact(classes, channels, widths, depths, dropout)

@@ -1,0 +1,26 @@
+"""LeNet-5 with ReLU and max pooling: the small classic, as a baseline (LeCun et al. 1998)."""
+
+from torch import nn
+
+from edgemotion.registry import register
+
+
+@register("network")
+def lenet(*, classes: int, channels: int, height: int, width: int, dropout: float) -> nn.Module:
+    """Build LeNet for inputs of at least 16x16."""
+    rows, columns = ((size // 2 - 4) // 2 for size in (height, width))
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * rows * columns, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(84, classes),
+    )

@@ -1,0 +1,1 @@
+"""Reports and figures in; tables, pages and what is published out."""

@@ -1,0 +1,7 @@
+"""A variant folder and a face crop in, an emotion out; needs numpy, onnxruntime and OpenCV only."""
+
+from edgemotion.runtime.classifier import Classifier, Prediction, open_session
+from edgemotion.runtime.smoothing import KalmanSmoother, smooth
+from edgemotion.runtime.variant import Variant, load_variant
+
+__all__ = ["Classifier", "KalmanSmoother", "Prediction", "Variant", "load_variant", "open_session", "smooth"]

@@ -1,0 +1,206 @@
+"""The typed schema of params.yaml: what every stage may be told, and one clear line for anything else."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from edgemotion.errors import EdgemotionError
+
+PARAMS = Path("params.yaml")
+
+
+@dataclass
+class Data:
+    """Where the images come from and how they become arrays."""
+
+    name: str
+    # Tried in this order, each with its arguments; the first that has the data is taken.
+    sources: dict[str, dict[str, Any]]
+    # SHA-256 over the sorted member names and bytes; null accepts any content and records its digest.
+    digest: str | None
+    layout: str
+    classes: list[str]
+    height: int
+    width: int
+    channels: int
+    # Drop training images that also stand in val or test, and val images that also stand in test.
+    drop_leaks: bool
+
+
+@dataclass
+class Model:
+    """A network of the registry and its arguments."""
+
+    name: str
+    # Autocast type on a CPU: bf16 is faster for dense networks and slower for depthwise ones.
+    precision: str
+    args: dict[str, Any]
+
+
+@dataclass
+class Augment:
+    """Random changes of a training batch; magnitudes are upper limits, drawn anew for each image."""
+
+    flip: bool
+    rotate_degrees: float
+    scale: float
+    shift: float
+    brightness: float
+    contrast: float
+    erase_probability: float
+    erase_size: float
+
+
+@dataclass
+class Train:
+    """The training loop."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    warmup: float
+    label_smoothing: float
+    ema_decay: float
+    device: str
+    augment: Augment
+
+
+@dataclass
+class Prune:
+    """One pruned network: the method, its arguments and the fine-tuning after it."""
+
+    method: str
+    epochs: int
+    learning_rate: float
+    args: dict[str, Any]
+
+
+@dataclass
+class Quantize:
+    """One quantized variant: the method, its arguments and the variant it starts from."""
+
+    method: str
+    parent: str
+    args: dict[str, Any]
+
+
+@dataclass
+class Scenario:
+    """One corruption of the test split."""
+
+    name: str
+    corruption: str
+    args: dict[str, Any]
+
+
+@dataclass
+class Robustness:
+    scenarios: list[Scenario]
+
+
+@dataclass
+class Temporal:
+    """Streams and the Kalman filter that smooths them; variances are of class probabilities."""
+
+    frames: int
+    dwell: int
+    process_noise: float
+    measurement_noise: float
+
+
+@dataclass
+class Profile:
+    """The latency protocol: rounds over all variants, interleaved, on pinned threads."""
+
+    threads: int
+    rounds: int
+    warmup: int
+    batches: list[int]
+    cold_starts: int
+
+
+@dataclass
+class Select:
+    """The device budget that a champion must keep, and the order among those that do."""
+
+    device: str
+    max_size_mb: float
+    max_p95_ratio: float
+    max_accuracy_drop: float
+    rank_by: str
+
+
+@dataclass
+class Tracking:
+    backend: str
+    uri: str
+    experiment: str
+
+
+@dataclass
+class Settings:
+    """Everything in params.yaml."""
+
+    seed: int
+    threads: int
+    data: Data
+    model: Model
+    train: Train
+    prune: dict[str, Prune]
+    networks: list[str]
+    quantize: dict[str, Quantize]
+    variants: list[str]
+    robustness: Robustness
+    temporal: Temporal
+    profile: Profile
+    select: Select
+    tracking: Tracking
+    # The network or variant that a foreach stage works on, given on its command line.
+    item: str = field(default="")
+
+
+def load(config: DictConfig) -> Settings:
+    """Check a composed configuration against the schema; EdgemotionError names the first bad key."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.to_container(config, resolve=True))
+        settings = OmegaConf.to_object(merged)
+    except (ConfigKeyError, ConfigAttributeError) as error:
+        raise EdgemotionError(f"{PARAMS}: unknown key {error.full_key!r}; correct it in configs/") from None
+    except OmegaConfBaseException as error:
+        raise EdgemotionError(f"{PARAMS}: key {error.full_key!r}: {str(error).splitlines()[0]}") from None
+    assert isinstance(settings, Settings)
+    check_names(settings)
+    return settings
+
+
+def read(path: Path | str = PARAMS) -> Settings:
+    """Load and check a params.yaml outside Hydra."""
+    try:
+        config = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise EdgemotionError(f"{path} is missing; compose it with `invoke params`") from None
+    assert isinstance(config, DictConfig)
+    return load(config)
+
+
+def check_names(settings: Settings) -> None:
+    """Every network, variant and parent that is named must be made by some stage."""
+    made_networks = ["fp32", *settings.prune]
+    made_variants = [*settings.networks, *settings.quantize]
+    for key, wanted, made in (
+        ("networks", settings.networks, made_networks),
+        ("variants", settings.variants, made_variants),
+        ("quantize.*.parent", [entry.parent for entry in settings.quantize.values()], settings.networks),
+    ):
+        for name in wanted:
+            if name not in made:
+                raise EdgemotionError(
+                    f"{PARAMS}: {key} names {name!r}, which no stage makes; there are {', '.join(made)}"
+                )
+    if "fp32" not in settings.variants:
+        raise EdgemotionError(f"{PARAMS}: variants must hold 'fp32', the reference of every comparison")

@@ -1,0 +1,191 @@
+"""A module and arrays in; the module trained, its averaged weights and its history out."""
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from edgemotion.settings import Train
+from edgemotion.training.augment import augment
+from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
+
+
+def fit(
+    module: nn.Module,
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray],
+    *,
+    mean: list[float],
+    std: list[float],
+    settings: Train,
+    precision: str,
+    seed: int,
+    checkpoint: Path,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    after_step: Callable[[nn.Module], None] = lambda module: None,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train with SGD, Nesterov momentum, linear warm-up and cosine decay; return the EMA module and a row an epoch.
+
+    `train` and `val` are images uint8 [N,H,W,C] and labels int64 [N]. `after_step` may correct the weights after
+    every step (a pruning mask). The same arguments, thread count and machine type give the same bytes, also when the
+    training was killed and starts again from `checkpoint`, which is removed at the end.
+    """
+    device = choose_device(settings.device)
+    make_deterministic()
+    module = module.to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(module).eval().requires_grad_(False)
+    optimizer = torch.optim.SGD(
+        decay_groups(module, settings.weight_decay), settings.learning_rate, settings.momentum, nesterov=True
+    )
+    images, labels = to_tensors(train, device)
+    val_images, val_labels = to_tensors(val, device)
+    scale = torch.tensor([mean, std], device=device).view(2, 1, -1, 1, 1)
+    steps_per_epoch = math.ceil(len(images) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, rate_schedule(settings.epochs * steps_per_epoch, settings.warmup)
+    )
+    history: list[dict[str, float]] = []
+
+    if state := load_checkpoint(checkpoint):
+        module.load_state_dict(state["module"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        history = state["history"]
+        tqdm.write(f"going on after epoch {len(history)} from {checkpoint}", file=sys.stderr)
+
+    with progress(settings.epochs * steps_per_epoch, len(history) * steps_per_epoch) as bar:
+        for epoch in range(len(history) + 1, settings.epochs + 1):
+            # All randomness of an epoch comes from its number, so a resumed training draws the same.
+            torch.manual_seed(seed * 100_003 + epoch)
+            generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+            totals = torch.zeros(2, device=device)
+            started = time.perf_counter()
+            module.train()
+            for number, chosen in enumerate(
+                torch.randperm(len(images), generator=generator).split(settings.batch_size)
+            ):
+                picked = chosen.to(device)
+                batch, target = nchw(images[picked]), labels[picked]
+                batch = augment(batch, generator, **asdict(settings.augment))
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    logits = module(normalise(batch, scale))
+                loss = F.cross_entropy(logits.float(), target, label_smoothing=settings.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                after_step(module)
+                update_average(average, module, settings.ema_decay, (epoch - 1) * steps_per_epoch + number)
+                totals += torch.stack([loss.detach(), (logits.argmax(1) == target).float().mean()]) * len(picked)
+                bar.update()
+            row = {
+                "epoch": epoch,
+                "learning_rate": schedule.get_last_lr()[0],
+                "train_loss": float(totals[0]) / len(images),
+                "train_top1": float(totals[1]) / len(images),
+                **validate(average, val_images, val_labels, scale, precision),
+            }
+            history.append(row)
+            speed = len(images) / (time.perf_counter() - started)
+            bar.set_postfix_str(
+                f"epoch {epoch}/{settings.epochs} loss {row['train_loss']:.3f} top1 {row['train_top1']:.3f} "
+                f"val {row['val_top1']:.3f} {speed:.0f} images/s"
+            )
+            on_epoch({**row, "images_per_second": speed})
+            parts = {"module": module, "average": average, "optimizer": optimizer, "schedule": schedule}
+            save_checkpoint(
+                checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "history": history}
+            )
+    checkpoint.unlink(missing_ok=True)
+    return average.cpu(), history
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def make_deterministic() -> None:
+    """Refuse operations whose result depends on the run."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices and kernels only, not on biases and normalisations."""
+    kernels = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def rate_schedule(steps: int, warmup: float) -> Callable[[int], float]:
+    """Rise linearly over a share `warmup` of all steps, then fall to zero along a cosine."""
+    rising = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return factor
+
+
+def to_tensors(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keep images as uint8 on the device; a whole dataset of small faces fits there."""
+    return torch.from_numpy(arrays[0]).to(device), torch.from_numpy(arrays[1]).to(device)
+
+
+def nchw(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N,H,W,C] to float [N,C,H,W]."""
+    return images.permute(0, 3, 1, 2).float()
+
+
+def normalise(images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """(pixel - mean) / std a channel, in the memory layout that convolutions are fastest in."""
+    return ((images - scale[0]) / scale[1]).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards the module's; early steps count more, so that the start is forgotten."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for slow, fast in zip(average.parameters(), module.parameters(), strict=True):
+        slow.lerp_(fast, weight)
+    for slow, fast in zip(average.buffers(), module.buffers(), strict=True):
+        if slow.is_floating_point():
+            slow.lerp_(fast, weight)
+        else:
+            slow.copy_(fast)
+
+
+@torch.no_grad()
+def validate(
+    module: nn.Module, images: torch.Tensor, labels: torch.Tensor, scale: torch.Tensor, precision: str
+) -> dict[str, float]:
+    """Cross-entropy and top-1 over a split."""
+    loss, correct = 0.0, 0
+    for batch, target in zip(images.split(512), labels.split(512), strict=True):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = module(normalise(nchw(batch), scale)).float()
+        loss += float(F.cross_entropy(logits, target, reduction="sum"))
+        correct += int((logits.argmax(1) == target).sum())
+    return {"val_loss": loss / len(labels), "val_top1": correct / len(labels)}
+
+
+def progress(total: int, done: int) -> "tqdm[Any]":
+    """A bar over all steps with the time left; sparse lines where the output is a log file."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(
+        total=total, initial=done, unit="step", dynamic_ncols=True, mininterval=15 if quiet else 0.2, maxinterval=60
+    )

@@ -1,0 +1,127 @@
+"""Shortcuts, listed by `invoke --list`; each is one command that you could also type."""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from invoke import Context, task
+
+ROOT = Path(__file__).parent
+
+
+@task
+def params(c: Context) -> None:
+    """Compose configs/ into params.yaml and check it against the schema."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from dvc.utils.hydra import compose_and_dump
+
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.settings import read
+
+    with tempfile.TemporaryDirectory() as folder:
+        composed = Path(folder) / "params.yaml"
+        compose_and_dump(composed, str(ROOT / "configs"), None, "config", None, [])
+        try:
+            read(composed)
+        except EdgemotionError as error:
+            sys.exit(f"error: {error}")
+        shutil.copyfile(composed, ROOT / "params.yaml")
+
+
+@task
+def repro(c: Context) -> None:
+    """Run every stage whose inputs changed (dvc repro)."""
+    c.run("dvc repro", pty=sys.stdout.isatty())
+
+
+@task(help={"slow": "also the tests that take minutes"})
+def test(c: Context, slow: bool = False) -> None:
+    """Run the tests."""
+    c.run("pytest" + (' -m "slow or not slow"' if slow else ""), pty=sys.stdout.isatty())
+
+
+@task(help={"fix": "write formatting and safe corrections"})
+def lint(c: Context, fix: bool = False) -> None:
+    """Check format, lint and types, as CI does."""
+    c.run("ruff format ." if fix else "ruff format --check .")
+    c.run("ruff check ." + (" --fix" if fix else ""))
+    c.run("mypy")
+
+
+@task(help={"port": "of the local web page"})
+def mlflow(c: Context, port: int = 5000) -> None:
+    """Open the MLflow UI over the local store."""
+    c.run(f"mlflow ui --backend-store-uri sqlite:///mlflow.db --port {port}", pty=sys.stdout.isatty())
+
+
+@task
+def report(c: Context) -> None:
+    """Rebuild reports/index.html and what it needs (dvc repro report)."""
+    c.run("dvc repro report", pty=sys.stdout.isatty())
+    print((ROOT / "reports/index.html").as_uri())
+
+
+@task(help={"name": "folder below reports/published/"})
+def publish(c: Context, name: str) -> None:
+    """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.report.publish import publish as copy_results
+    from edgemotion.report.publish import update_readme
+
+    try:
+        copy_results(name)
+        update_readme(ROOT / "README.md", ROOT / "reports/published")
+    except EdgemotionError as error:
+        sys.exit(f"error: {error}")
+
+
+# What is measured in seconds or MiB, and what is made from it, may differ between two clones; nothing else may.
+TIMED_STAGES = {"profile", "select", "report"}
+
+
+@task
+def reproducible(c: Context) -> None:
+    """Run the pipeline in two fresh clones and compare every output but timings."""
+    from dvc.utils.serialize import load_yaml
+
+    with tempfile.TemporaryDirectory(prefix="edgemotion-") as folder:
+        locks = []
+        for place in ("first", "second/some levels/deeper"):
+            clone = Path(folder) / place
+            c.run(f"git clone -q . {clone.as_posix()!r}")
+            external = ROOT / "data/external"
+            if external.is_dir():
+                shutil.copytree(external, clone / "data/external", dirs_exist_ok=True)
+            with c.cd(str(clone).replace(" ", "\\ ")):
+                # The clone's own cache is empty, so a committed lock file cannot bring results back.
+                c.run("dvc repro --force", hide="out")
+            locks.append(load_yaml(str(clone / "dvc.lock"))["stages"])
+        compared = sorted(set(locks[0]) | set(locks[1]))
+        different = [name for name in compared if name not in TIMED_STAGES and locks[0].get(name) != locks[1].get(name)]
+        if different:
+            sys.exit(f"error: these stages differ between two clones: {', '.join(different)}")
+        print(
+            f"{len(compared) - len(TIMED_STAGES)} stages are identical in two clones; not compared: {', '.join(sorted(TIMED_STAGES))}"
+        )
+
+
+@task(help={"data": "also the prepared data and the DVC cache"})
+def clean(c: Context, data: bool = False) -> None:
+    """Remove caches and unfinished trainings; with --data everything that dvc repro makes again."""
+    for name in (".checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "outputs", "multirun"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    if data:
+        for name in ("data/raw", "data/prepared", "models", ".dvc/cache"):
+            shutil.rmtree(ROOT / name, ignore_errors=True)
+
+
+@task
+def summary(c: Context) -> None:
+    """Print the results of the last run as a table."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from edgemotion.report.tables import results_table
+
+    print(results_table(json.loads((ROOT / "reports/summary.json").read_text(encoding="utf-8"))))

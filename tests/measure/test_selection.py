@@ -1,0 +1,83 @@
+"""The champion is the best of those that keep every gate, and every other variant is told why it lost."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.measure.selection import champion_of, distinct, select
+
+BUDGET = {"device": "board", "max_size_mb": 1.5, "max_p95_ratio": 0.8, "max_accuracy_drop": 0.01, "rank_by": "p50_ms"}
+# val top-1, p50 ms, p95 ms, bytes
+FP32 = (0.75, 1.0, 2.0, 2_000_000)
+
+
+def choose(variants: dict[str, tuple[float, float, float, int]], **changes: Any) -> dict[str, Any]:
+    """Select among fp32 and these variants."""
+    variants = {"fp32": FP32, **variants}
+    return select(
+        {name: {"val": {"n": 100, "top1": top1}, "top1": 0.0} for name, (top1, _, _, _) in variants.items()},
+        {name: {"p50_ms": p50, "p95_ms": p95} for name, (_, p50, p95, _) in variants.items()},
+        {name: {"size_bytes": size, "parity": {"argmax_agreement": 0.5}} for name, (_, _, _, size) in variants.items()},
+        **BUDGET | changes,
+    )
+
+
+def test_fastest_passing_variant_wins() -> None:
+    found = choose({"a": (0.75, 0.31, 0.4, 500_000), "b": (0.745, 0.22, 0.3, 900_000), "c": (0.70, 0.1, 0.2, 100_000)})
+    assert found["champion"] == "b"
+    reasons = {name: entry["reason"] for name, entry in found["variants"].items()}
+    assert reasons == {
+        "fp32": "2.00 MB, limit 1.50; p95 1.00 of fp32's, limit 0.80",
+        "a": "passes, but slower than b (0.31 against 0.22 ms)",
+        "b": "passes all gates, best of 2 by p50_ms (0.22 ms)",
+        "c": "loses 0.05 of top-1 on val, limit 0.01",
+    }
+    assert [found["variants"][name]["rank"] for name in ("fp32", "a", "b", "c")] == [None, 2, 1, None]
+
+
+@pytest.mark.parametrize(("rank_by", "champion"), [("p50_ms", "fast"), ("size_bytes", "small"), ("top1", "good")])
+def test_rank_by(rank_by: str, champion: str) -> None:
+    variants = {
+        "fast": (0.745, 0.1, 0.2, 900_000),
+        "small": (0.746, 0.2, 0.3, 100_000),
+        "good": (0.78, 0.3, 0.4, 950_000),
+    }
+    assert choose(variants, rank_by=rank_by)["champion"] == champion
+
+
+def test_gates_hold_at_their_limits() -> None:
+    # 0.75 - 0.74 is 0.010000000000000009 in binary.
+    found = choose({"edge": (0.74, 0.5, 1.6, 1_500_000)})
+    assert found["champion"] == "edge"
+    assert found["variants"]["edge"]["gates"] == {
+        "size_mb": {"value": 1.5, "limit": 1.5, "passed": True},
+        "p95_ratio": {"value": 0.8, "limit": 0.8, "passed": True},
+        "accuracy_drop": {"value": 0.01, "limit": 0.01, "passed": True},
+    }
+
+
+def test_ties_go_by_name_and_parity_does_not_gate() -> None:
+    found = choose({"b": (0.75, 0.2, 0.3, 100), "a": (0.75, 0.2, 0.3, 100)})
+    assert found["champion"] == "a"
+    assert found["variants"]["b"]["reason"] == "passes, but only equals a in p50_ms and comes after it by name"
+
+
+def test_nothing_passes() -> None:
+    found = choose({"big": (0.75, 0.2, 0.3, 9_000_000)})
+    assert found["champion"] is None
+    with pytest.raises(EdgemotionError, match=r"'board' \(fp32: .*p95 1\.00.*; big: 9\.00 MB, limit 1\.50\)"):
+        champion_of(found)
+
+
+def test_unknown_ranking_is_named() -> None:
+    with pytest.raises(EdgemotionError, match="rank_by is 'beauty'"):
+        choose({}, rank_by="beauty")
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_distinct_numbers_read_differently(first: int, second: int) -> None:
+    one, other = distinct(first / 1e6, second / 1e6, 2)
+    assert (one == other) == (first == second)

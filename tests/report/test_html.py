@@ -1,0 +1,90 @@
+"""The page stands alone: all figures inside, no script, no address, and every number of the summary in words."""
+
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_json, write_json
+from edgemotion.report import figures
+from edgemotion.report.html import render
+from edgemotion.report.summary import read_results, summarise
+from edgemotion.settings import Settings
+
+
+class Balance(HTMLParser):
+    """Collects the open elements; a closing tag must match the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page_of(settings: Settings) -> str:
+    results = read_results(settings.variants)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.data.classes, settings.seed)
+    figures.draw(summary, results.robustness, results.profile["variants"])
+    return render(summary, results)
+
+
+def test_page_is_self_contained(settings: Settings) -> None:
+    page = page_of(settings)
+    assert page.count("data:image/png;base64,") == len(figures.figure_names(settings.variants)) == 18
+    text = re.sub(r"data:image/png;base64,[^\"]*", "", page)
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text)
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+
+
+def test_page_tells_results_and_reasons(settings: Settings) -> None:
+    page = page_of(settings)
+    for words in (
+        "pruned_int8 wins on synthetic",
+        "int8 instructions: avx2, avx512_vnni",
+        "int8_dynamic is slower than fp32",
+        "passes, but slower than pruned_int8 (0.31 against 0.22 ms)",
+        "groups whose labels contradict each other</th><td>5</td>",
+        "unreadable images</th><td>2</td>",
+        "drawn from the test split because this dataset has no recorded sequences",
+        "p &lt; 0.001",
+    ):
+        assert words in page, words
+
+
+def test_page_and_figures_are_the_same_bytes_again(settings: Settings) -> None:
+    assert page_of(settings) == page_of(settings)
+
+
+def test_dataset_without_leak_free_images(settings: Settings) -> None:
+    report = read_json("reports/evaluate/pruned.json")
+    write_json("reports/evaluate/pruned.json", report | {"leak_free": {"n": 0, "top1": None, "top1_ci": None}})
+    assert "<td>none<small></small></td>" in page_of(settings)
+
+
+def test_missing_figure_is_named(settings: Settings) -> None:
+    (figures.FOLDER / "gradcam.png").unlink()
+    with pytest.raises(EdgemotionError, match=r"gradcam\.png is missing"):
+        page_of(settings)
+
+
+def test_figures_show_every_variant(settings: Settings) -> None:
+    page_of(settings)
+    for name in ("tradeoff", "latency", "robustness"):
+        picture = cv2.imread(str(figures.FOLDER / f"{name}.png"))
+        colours = set(map(tuple, picture.reshape(-1, 3)[:, ::-1].tolist()))
+        wanted = [
+            tuple(int(code[i : i + 2], 16) for i in (1, 3, 5)) for code in figures.COLOURS[: len(settings.variants)]
+        ]
+        assert set(wanted) <= colours, name
+        assert np.all(picture[0, 0] == 255)

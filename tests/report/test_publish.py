@@ -1,0 +1,138 @@
+"""Only a run whose settings, lock, reports and champion belong together is published; the README follows."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_json, write_json, write_text
+from edgemotion.report.figures import draw, figure_names
+from edgemotion.report.publish import publish, readme_table, update_readme, updated
+from edgemotion.report.summary import read_results, summarise
+from edgemotion.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def finished(settings: Settings) -> Settings:
+    """A run after its last stage, with the dvc.lock that DVC would have written."""
+    results = read_results(settings.variants)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.data.classes, settings.seed)
+    write_json("reports/summary.json", summary)
+    draw(summary, results.robustness, results.profile["variants"])
+    shutil.copytree(f"models/variants/{summary['champion']}", "models/champion")
+    digest = {
+        path: hashlib.md5(Path(path).read_bytes()).hexdigest()
+        for path in ("reports/summary.json", "reports/profile.json")
+    }
+    lock = {
+        "schema": "2.0",
+        "stages": {
+            "report": {
+                "cmd": "python",
+                "params": {"params.yaml": {"seed": settings.seed, "data.name": settings.data.name}},
+                "deps": [{"path": "reports/profile.json", "hash": "md5", "md5": digest["reports/profile.json"]}],
+                "outs": [{"path": "reports/summary.json", "hash": "md5", "md5": digest["reports/summary.json"]}],
+            },
+            "evaluate@gone": {"outs": [{"path": "reports/evaluate/gone.json", "md5": "0"}]},
+        },
+    }
+    OmegaConf.save(lock, "dvc.lock")
+    return settings
+
+
+def test_publish_copies_the_evidence(finished: Settings) -> None:
+    stale = Path("reports/published/demo/stale.json")
+    write_json(stale, {})
+    folder = publish("demo")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "data_report.json",
+        "dvc.lock",
+        "environment.json",
+        "figures",
+        "params.yaml",
+        "select.json",
+        "summary.json",
+    ]
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(figure_names(finished.variants))
+    environment = read_json(folder / "environment.json")
+    assert environment["flags"] == ["avx2", "avx512_vnni"]
+    assert environment["packages"]["numpy"]
+    assert (folder / "summary.json").read_bytes() == Path("reports/summary.json").read_bytes()
+
+
+def change_dataset() -> None:
+    write_json("reports/summary.json", read_json("reports/summary.json") | {"dataset": "other"})
+
+
+def change_champion() -> None:
+    Path("models/champion/model.onnx").write_bytes(b"another model")
+
+
+def change_report() -> None:
+    write_json("reports/profile.json", read_json("reports/profile.json") | {"more": 1})
+
+
+def change_settings() -> None:
+    text = Path("params.yaml").read_text()
+    write_text("params.yaml", text.replace("seed: 42", "seed: 43"))
+
+
+def lose_figure() -> None:
+    Path("reports/figures/gradcam.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_dataset, r"summary\.json has the dataset 'other', params\.yaml 'synthetic'"),
+        (change_champion, r"champion/model\.onnx has the SHA-256"),
+        (change_report, r"profile\.json is not what dvc\.lock recorded for report"),
+        (change_settings, r"dvc\.lock ran report with another seed than params\.yaml"),
+        (lose_figure, r"gradcam\.png is missing"),
+    ],
+)
+def test_publish_refuses_what_does_not_belong_together(finished: Settings, change: object, message: str) -> None:
+    change()  # type: ignore[operator]
+    with pytest.raises(EdgemotionError, match=message):
+        publish("demo")
+    assert list(Path("reports/published").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["../up", "", "Upper", ".hidden"])
+def test_publish_refuses_names_that_are_no_folder(finished: Settings, name: str) -> None:
+    with pytest.raises(EdgemotionError, match="cannot publish as"):
+        publish(name)
+
+
+def test_readme_shows_published_runs(finished: Settings) -> None:
+    publish("b-run")
+    publish("a-run")
+    readme = Path("README.md")
+    readme.write_text("# Title\n<!-- results -->\nstale\n<!-- /results -->\nend\n")
+    update_readme()
+    text = readme.read_text()
+    assert text.startswith("# Title\n<!-- results -->\n\n### a-run: synthetic, network compact\n")
+    assert text.index("a-run") < text.index("b-run")
+    assert "int8 instructions: avx2, avx512_vnni" in text
+    assert "- int8_dynamic is slower than fp32" in text
+    assert "stale" not in text and text.endswith("<!-- /results -->\nend\n")
+    update_readme()
+    assert readme.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["nothing", "<!-- /results -->\n<!-- results -->", "<!-- results -->" * 2])
+def test_readme_without_one_pair_of_markers(text: str) -> None:
+    with pytest.raises(EdgemotionError, match="README needs"):
+        updated(text, "block")
+
+
+def test_readme_is_current() -> None:
+    published = ROOT / "reports/published"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if any(published.glob("*/summary.json")) or "<!-- results -->" in text:
+        assert updated(text, readme_table(published)) == text, "run `invoke readme`"

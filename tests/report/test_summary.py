@@ -1,0 +1,90 @@
+"""The summary joins reports of one run, compares on the same images, and says when int8 loses."""
+
+import numpy as np
+import pytest
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_json, write_json
+from edgemotion.report.summary import (
+    accuracy_verdict,
+    compare,
+    p_value,
+    read_results,
+    speed_verdict,
+    summarise,
+    verdicts,
+)
+from edgemotion.settings import Settings
+
+
+def summary_of(settings: Settings) -> dict:
+    return summarise(
+        read_results(settings.variants), settings.data.name, settings.model.name, settings.data.classes, settings.seed
+    )
+
+
+def test_summary_holds_what_was_measured(settings: Settings) -> None:
+    summary = summary_of(settings)
+    assert list(summary["variants"]) == settings.variants
+    assert summary["champion"] == "pruned_int8"
+    entry = summary["variants"]["pruned_int8"]
+    evaluation = read_json("reports/evaluate/pruned_int8.json")
+    assert entry["top1"] == evaluation["top1"]
+    assert entry["top1_leak_free_ci"] == evaluation["leak_free"]["top1_ci"]
+    assert (
+        entry["robust"]["blur_k5"] == read_json("reports/robustness/pruned_int8.json")["scenarios"]["blur_k5"]["top1"]
+    )
+    assert entry["temporal"]["smoothed"] == {"top1": 0.85, "flips_per_frame": 0.06}
+    assert entry["gates"] == {"size_mb": True, "p95_ratio": True, "accuracy_drop": True}
+    assert entry["drop"]["top1"] == pytest.approx(summary["variants"]["fp32"]["top1"] - entry["top1"], abs=1e-6)
+    assert entry["drop"]["ci"][0] <= entry["drop"]["top1"] <= entry["drop"]["ci"][1]
+
+
+def test_reference_equals_itself(settings: Settings) -> None:
+    assert summary_of(settings)["variants"]["fp32"]["drop"] == {"top1": 0.0, "ci": [0.0, 0.0], "mcnemar_p": 1.0}
+
+
+def test_compare_counts_lost_images() -> None:
+    # 10 of 100 images only the reference has right: the exact p-value is 2 * 0.5**10 = 0.001953125.
+    reference, other = np.ones(100, bool), np.arange(100) >= 10
+    found = compare(reference, other, seed=1)
+    assert found["top1"] == 0.1
+    assert found["mcnemar_p"] == 0.001953
+    assert 0.03 < found["ci"][0] < 0.1 < found["ci"][1] < 0.18
+
+
+def test_reports_of_different_runs_are_refused(settings: Settings) -> None:
+    predictions = np.load("reports/predictions/pruned.npy")
+    predictions[:40] = (predictions[:40] + 1) % 7
+    np.save("reports/predictions/pruned.npy", predictions)
+    with pytest.raises(EdgemotionError, match=r"predictions/pruned\.npy gives a top-1 of .* are of different runs"):
+        read_results(settings.variants)
+
+
+def test_missing_reports_are_named(settings: Settings) -> None:
+    profile = read_json("reports/profile.json")
+    del profile["variants"]["sparse"]
+    write_json("reports/profile.json", profile)
+    with pytest.raises(EdgemotionError, match=r"profile\.json has no variant 'sparse'"):
+        read_results(settings.variants)
+    np.save("reports/predictions/sparse.npy", np.zeros(3, np.int16))
+    with pytest.raises(EdgemotionError, match=r"sparse\.npy has 3 predictions for 800 labels"):
+        read_results(settings.variants)
+
+
+def test_verdicts_say_when_int8_loses(settings: Settings) -> None:
+    sentences = {sentence.split()[0]: sentence for sentence in verdicts(summary_of(settings))}
+    assert list(sentences) == ["int8_static", "int8_dynamic", "pruned_int8"]
+    assert "is slower than fp32: 0.24 times its speed" in sentences["int8_dynamic"]
+    assert "loses 5.5 points of top-1" in sentences["int8_dynamic"]
+    assert "is 2.26 times as fast as fp32" in sentences["int8_static"]
+
+
+def test_verdicts_claim_nothing_inside_the_noise() -> None:
+    speed = speed_verdict({"speedup": 1.01, "speedup_ci": [0.98, 1.04]})
+    assert speed.startswith("is not measurably faster than fp32: 1.01 times")
+    same = accuracy_verdict({"top1": 0.002, "ci": [-0.001, 0.005], "mcnemar_p": 0.2})
+    assert "no measurable difference in top-1 (-0.2 points, 95 % interval -0.5 to +0.1, McNemar p = 0.200)" in same
+    gain = accuracy_verdict({"top1": -0.02, "ci": [-0.03, -0.01], "mcnemar_p": 0.0001})
+    assert gain == "gains 2.0 points of top-1 (95 % interval 1.0 to 3.0, McNemar p < 0.001)"
+    assert p_value(0.0004) == "< 0.001"

@@ -1,0 +1,70 @@
+"""The stages as DVC runs them: a process in the project's folder, files in, files out, one line on failure."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgemotion.runtime.variant import load_variant
+
+write_run = runpy.run_path(str(Path(__file__).parents[1] / "report/sample_run.py"))["write_run"]
+
+
+def run_stage(name: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"edgemotion.stages.{name}", *overrides]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_select_then_report(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    assert run_stage("select", tmp_path).returncode == 0
+    selection = json.loads((tmp_path / "reports/select.json").read_text())
+    assert selection["champion"] == "pruned_int8"
+    champion = load_variant(tmp_path / "models/champion")
+    assert champion.name == "pruned_int8"
+    assert json.loads((champion.folder / "selection.json").read_text()) == selection
+
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = run_stage("report", tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() and path not in before}
+    assert written == {
+        "reports/summary.json",
+        "reports/index.html",
+        "reports/figures/tradeoff.png",
+        "reports/figures/latency.png",
+        "reports/figures/robustness.png",
+    }
+    assert "pruned_int8 wins on synthetic" in (tmp_path / "reports/index.html").read_text()
+
+
+def test_select_keeps_the_evidence_when_nothing_passes(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    found = run_stage("select", tmp_path, "select.max_size_mb=0.1")
+    assert found.returncode == 1
+    assert found.stderr.startswith(
+        "error: no variant keeps the budget of select.device 'raspberry-pi-class' (fp32: 1.96 MB"
+    )
+    assert found.stderr.count("\n") == 1
+    assert json.loads((tmp_path / "reports/select.json").read_text())["champion"] is None
+    assert not (tmp_path / "models/champion").exists()
+
+
+def test_select_refuses_a_replaced_model(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    (tmp_path / "models/variants/pruned/model.onnx").write_bytes(b"something else")
+    found = run_stage("select", tmp_path)
+    assert found.returncode == 1
+    assert "models/variants/pruned/model.onnx has the SHA-256" in found.stderr
+
+
+@pytest.mark.slow
+def test_report_logs_to_mlflow(tmp_path: Path) -> None:
+    write_run(tmp_path, tracking="mlflow")
+    assert run_stage("select", tmp_path).returncode == 0
+    found = run_stage("report", tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert (tmp_path / "mlflow.db").is_file()

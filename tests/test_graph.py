@@ -1,0 +1,90 @@
+"""dvc.yaml against the code: every stage depends on exactly the source files it imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+STAGES = sorted(path.stem for path in (SOURCE / "edgemotion/stages").glob("*.py") if path.stem != "__init__")
+# They carry bytes and settings, they make no numbers; a change in them must not train anything again.
+PLUMBING = {f"src/edgemotion/{name}.py" for name in ("errors", "files", "registry", "settings", "tracking")}
+# What the registry imports by name, for the stages that call it.
+REGISTERED = {
+    "download": ["archive", "kaggle", "synthetic"],
+    "prepare": ["fer2013", "image_folder"],
+    "prune": ["structured", "unstructured"],
+    "quantize": ["quantize"],
+    "robustness": ["corruptions"],
+}
+
+
+def imported(path: Path) -> set[Path]:
+    """Source files that a file imports anywhere, functions included; `import a.b` of a package counts its modules."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found |= {file for name in names if (file := SOURCE / (name.replace(".", "/") + ".py")).is_file()}
+    return found
+
+
+def closure(paths: set[Path]) -> set[str]:
+    """All files reached by imports, without the plumbing and what only the plumbing reaches."""
+    seen: set[str] = set()
+    left = set(paths)
+    while left:
+        path = left.pop()
+        name = path.relative_to(ROOT).as_posix()
+        if name not in seen | PLUMBING:
+            seen.add(name)
+            left |= imported(path)
+    return seen
+
+
+def listed(stage: str) -> set[str]:
+    """Source files among a stage's dependencies, folders expanded, package markers left out."""
+    with Repo(str(ROOT)) as repo:
+        entries = [entry for entry in repo.index.stages if entry.name.split("@")[0] == stage]
+    files: set[str] = set()
+    for entry in entries:
+        for dep in entry.deps:
+            path = Path(dep.fs_path)
+            if path.is_relative_to(SOURCE):
+                inside = path.rglob("*.py") if path.is_dir() else [path]
+                files |= {file.relative_to(ROOT).as_posix() for file in inside if file.name != "__init__.py"}
+    return files
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
+    entries = {SOURCE / f"edgemotion/stages/{stage}.py"}
+    for package in ("datasets", "compression", "measure"):
+        entries |= {
+            path
+            for name in REGISTERED.get(stage, [])
+            if (path := SOURCE / f"edgemotion/{package}/{name}.py").is_file()
+        }
+    needed = closure(entries)
+    # Whole folders are listed where the registry picks a file by name.
+    for folder in ("networks", "training"):
+        if any(name.startswith(f"src/edgemotion/{folder}/") for name in needed):
+            modules = {path for path in (SOURCE / "edgemotion" / folder).glob("*.py") if path.name != "__init__.py"}
+            needed |= closure(modules)
+    assert listed(stage) == needed
+
+
+def test_every_stage_file_is_a_stage_of_the_graph() -> None:
+    with Repo(str(ROOT)) as repo:
+        names = {stage.name.split("@")[0] for stage in repo.index.stages}
+    assert names == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_files_stay_short(stage: str) -> None:
+    assert len((SOURCE / f"edgemotion/stages/{stage}.py").read_text().splitlines()) <= 60
