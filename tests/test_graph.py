@@ -55,7 +55,7 @@ def listed(stage: str) -> set[str]:
     for entry in entries:
         for dep in entry.deps:
             path = Path(dep.fs_path)
-            if path.is_relative_to(SOURCE):
+            if path.is_relative_to(SOURCE) and path.suffix in ("", ".py"):
                 inside = path.rglob("*.py") if path.is_dir() else [path]
                 files |= {file.relative_to(ROOT).as_posix() for file in inside if file.name != "__init__.py"}
     return files

@@ -1,7 +1,8 @@
-"""Runs in a real store: live metrics, the pipeline with its variants, a server that is down, Weights & Biases offline."""
+"""Runs in a real store: live metrics, the pipeline with its variants, a server that is down, W&B offline."""
 
 import json
 import runpy
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -39,8 +40,18 @@ SUMMARY = {
 TAGS = {"champion": "int8_static", "data_sha256": "d" * 64, "network_sha256": "w" * 64, "git_commit": "c" * 40}
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take seconds to make."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a project in the working directory; the environment is put back afterwards."""
     with monkeypatch.context() as patch:
         for name in (*tracking.QUIET, "WANDB_MODE", "WANDB_API_KEY"):
@@ -48,15 +59,21 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
             patch.delenv(name)
         patch.setenv("HOME", str(tmp_path / "home"))
         settings = write_run(tmp_path / "project", tracking="mlflow")
+        shutil.copyfile(empty_store, tmp_path / "project/mlflow.db")
         patch.chdir(tmp_path / "project")
         yield settings
 
 
-def runs_of(settings: Settings, uri: str = "sqlite:///mlflow.db") -> dict[str, Any]:
-    """The runs of the experiment by name."""
+def local_store() -> Any:
+    """A client of the project's store; MLflow would take a relative address for the same store in every folder."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(uri)
+    return MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+
+
+def runs_of(settings: Settings) -> dict[str, Any]:
+    """The runs of the experiment by name."""
+    client = local_store()
     experiment = client.get_experiment_by_name(settings.tracking.experiment)
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
@@ -110,6 +127,7 @@ def test_server_down_keeps_the_run_locally(settings: Settings, capfd: pytest.Cap
 
 
 def test_store_that_fails_in_mid_run_loses_nothing(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.copyfile("mlflow.db", "other.db")
     settings.tracking.uri = "sqlite:///other.db"
     with tracking.training_run(settings) as run:
         run.log({"loss": 3.0}, step=0)
@@ -117,15 +135,13 @@ def test_store_that_fails_in_mid_run_loses_nothing(settings: Settings, capfd: py
         run.log({"loss": 2.0}, step=1)
         run.log({"loss": 1.0}, step=2)
     assert capfd.readouterr().err.count("warning: ") == 1
-    from mlflow import MlflowClient
-
     kept = runs_of(settings)["train"].info.run_id
-    history = MlflowClient("sqlite:///mlflow.db").get_metric_history(kept, "loss")
+    history = local_store().get_metric_history(kept, "loss")
     assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0), (2, 1.0)]
 
 
 def test_no_store_at_all_does_not_stop_the_work(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
-    Path("mlflow.db").mkdir()
+    Path("mlflow.db").write_text("no database")
     train(settings)
     error = capfd.readouterr().err
     assert error.count("\n") == 1
@@ -169,6 +185,7 @@ def test_parameters_are_flat_text(settings: Settings) -> None:
 
 def test_backend_none_and_an_unknown_one(settings: Settings) -> None:
     settings.tracking.backend = "none"
+    Path("mlflow.db").unlink()
     train(settings)
     assert not Path("mlflow.db").exists()
     settings.tracking.backend = "notebook"

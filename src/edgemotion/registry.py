@@ -4,7 +4,9 @@ A new dataset, network, compression method or corruption is one decorated functi
 kind; the folder is imported on first use, so no other file changes.
 """
 
+import copy
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -70,13 +72,11 @@ def checked(
     for parameter in parameters:
         if parameter.name in known or parameter.kind is parameter.VAR_KEYWORD:
             continue
-        default = parameter.default
+        name, kind, default = parameter.name, hints[parameter.name], parameter.default
         if default is parameter.empty:
-            fields.append((parameter.name, hints[parameter.name]))
+            fields.append((name, kind))
         else:
-            fields.append(
-                (parameter.name, hints[parameter.name], dataclasses.field(default_factory=lambda d=default: d))
-            )
+            fields.append((name, kind, dataclasses.field(default_factory=functools.partial(copy.deepcopy, default))))
     schema = dataclasses.make_dataclass("Args", fields, kw_only=True)
     unknown = sorted(set(args) - {field[0] for field in fields})
     if unknown:

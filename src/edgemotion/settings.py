@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from edgemotion.errors import EdgemotionError
 
@@ -167,25 +168,39 @@ class Settings:
 def load(config: DictConfig) -> Settings:
     """Check a composed configuration against the schema; EdgemotionError names the first bad key."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.to_container(config, resolve=True))
+        merged = OmegaConf.structured(Settings)
+        # One section after the other, because OmegaConf names no key where a list stands in place of a mapping.
+        for section, content in OmegaConf.to_container(config, resolve=True).items():  # type: ignore[union-attr]
+            merged = OmegaConf.merge(merged, {section: content})
         settings = OmegaConf.to_object(merged)
     except (ConfigKeyError, ConfigAttributeError) as error:
         raise EdgemotionError(f"{PARAMS}: unknown key {error.full_key!r}; correct it in configs/") from None
     except OmegaConfBaseException as error:
-        raise EdgemotionError(f"{PARAMS}: key {error.full_key!r}: {str(error).splitlines()[0]}") from None
+        key = error.full_key or section
+        raise EdgemotionError(f"{PARAMS}: key {key!r}: {str(error).splitlines()[0]}") from None
     assert isinstance(settings, Settings)
+    if settings.data.channels not in (1, 3):
+        raise EdgemotionError(f"{PARAMS}: data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)")
     check_names(settings)
     return settings
 
 
 def read(path: Path | str = PARAMS) -> Settings:
     """Load and check a params.yaml outside Hydra."""
+    return load(parse(path))
+
+
+def parse(path: Path | str = PARAMS) -> DictConfig:
+    """Parse a params.yaml without checking its keys; EdgemotionError names a missing or malformed file."""
     try:
         config = OmegaConf.load(path)
     except FileNotFoundError:
         raise EdgemotionError(f"{path} is missing; compose it with `invoke params`") from None
-    assert isinstance(config, DictConfig)
-    return load(config)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise EdgemotionError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, DictConfig):
+        raise EdgemotionError(f"{path} holds a list, not sections; compose it with `invoke params`")
+    return config
 
 
 def check_names(settings: Settings) -> None:

@@ -9,10 +9,11 @@ import logging
 import netrc
 import os
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.settings import Settings, Tracking
 
 Files = Sequence[Path | str]
+Texts = Mapping[str, str]
+EMPTY: Texts = {}
 # Set before the import of a backend, which is when they are read; what the user has set stays.
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -27,7 +30,6 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "WANDB_ERROR_REPORTING": "false",
-    "WANDB_SILENT": "true",
 }
 
 
@@ -40,7 +42,7 @@ class TrainingRun:
     def tag(self, key: str, value: str) -> None:
         """Attach a text to the run."""
 
-    def pipeline(self, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+    def pipeline(self, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
         """Log all variants of a summary.json and the champion's files."""
 
     def end(self, status: str) -> None:
@@ -75,7 +77,7 @@ def open_run(settings: Settings, name: str) -> TrainingRun:
     raise EdgemotionError(f"tracking.backend is {settings.tracking.backend!r}; choose one of mlflow, wandb, none")
 
 
-def log_pipeline(settings: Settings, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+def log_pipeline(settings: Settings, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
     """Log a finished pipeline: one parent run with `tags` and `files`, and one nested run a variant of summary.json.
 
     The newest training run with the tag weights_sha256 equal to `tags["network_sha256"]` becomes a nested run too.
@@ -87,7 +89,7 @@ def log_pipeline(settings: Settings, summary: Mapping[str, Any], tags: Mapping[s
 class MlflowRun(TrainingRun):
     """A run in the configured store; when that fails, all of it so far moves to the local store, then to nowhere."""
 
-    def __init__(self, tracking: Tracking, name: str, params: Mapping[str, str]) -> None:
+    def __init__(self, tracking: Tracking, name: str, params: Texts) -> None:
         root = project_root(Path.cwd())
         local = f"sqlite:///{root / 'mlflow.db'}"
         self.stores = list(dict.fromkeys([store_uri(tracking.uri, root) or local, local]))
@@ -110,7 +112,7 @@ class MlflowRun(TrainingRun):
     def end(self, status: str) -> None:
         self.attempt(lambda: self.client.set_terminated(self.run, status))
 
-    def pipeline(self, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+    def pipeline(self, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
         self.attempt(lambda: self.write_pipeline(summary, tags, files))
 
     def attempt(self, action: Callable[[], None]) -> None:
@@ -131,6 +133,10 @@ class MlflowRun(TrainingRun):
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
+        if uri.startswith("sqlite:///"):
+            # MLflow tries for minutes to open a database that cannot be opened.
+            with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=30)) as database:
+                database.execute("BEGIN IMMEDIATE")
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(self.experiment)
         # The copy that `dvc exp run --temp` works in is deleted afterwards, so files stand beside the database.
@@ -140,27 +146,18 @@ class MlflowRun(TrainingRun):
         self.client = client
         self.write(params=self.params, tags=self.tags, metrics=self.metrics)
 
-    def write(
-        self,
-        run: str | None = None,
-        params: Mapping[str, str] | None = None,
-        tags: Mapping[str, str] | None = None,
-        metrics: list[Any] | None = None,
-    ) -> None:
-        """Write to a run (default: this one) within the limits of one request: 100 parameters, 1,000 metrics."""
+    def write(self, run: str = "", metrics: Sequence[Any] = (), params: Texts = EMPTY, tags: Texts = EMPTY) -> None:
+        """Write to a run (default: this one), at most 100 of each a request, which is the limit for parameters."""
         from mlflow.entities import Metric, Param, RunTag
 
-        run = run or self.run
-        rows = [Param(key, value) for key, value in (params or {}).items()]
-        for start in range(0, len(rows), 100):
-            self.client.log_batch(run, params=rows[start : start + 100])
-        values = [Metric(*row) for row in metrics or []]
-        for start in range(0, len(values), 1000):
-            self.client.log_batch(run, metrics=values[start : start + 1000])
-        if tags:
-            self.client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
+        values = [Metric(*row) for row in metrics]
+        rows = [Param(key, value) for key, value in params.items()]
+        labels = [RunTag(key, value) for key, value in tags.items()]
+        for start in range(0, max(len(values), len(rows), len(labels)), 100):
+            part = slice(start, start + 100)
+            self.client.log_batch(run or self.run, values[part], rows[part], labels[part])
 
-    def write_pipeline(self, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+    def write_pipeline(self, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
         from mlflow.entities import Dataset, DatasetInput
 
         variants = summary["variants"]
@@ -184,25 +181,27 @@ class MlflowRun(TrainingRun):
 class WandbRun(TrainingRun):
     """A run of Weights & Biases, offline when there is neither a key nor a WANDB_MODE; it holds all variants."""
 
-    def __init__(self, tracking: Tracking, name: str, params: Mapping[str, str]) -> None:
+    def __init__(self, tracking: Tracking, name: str, params: Texts) -> None:
         if tracking.uri:
             os.environ["WANDB_BASE_URL"] = tracking.uri
         if "WANDB_MODE" not in os.environ and not wandb_key():
             os.environ["WANDB_MODE"] = "offline"
             warn("no W&B key found: the run is kept offline in wandb/; upload it with `wandb sync`")
         self.run: Any = None
+        place = str(project_root(Path.cwd()))
         # An unreachable server leaves the run offline.
         for mode in (None, "offline"):
             try:
                 import wandb
 
-                place = str(project_root(Path.cwd()))
                 quiet = wandb.Settings(silent=True, console="off", init_timeout=20, x_disable_stats=True)
-                given: dict[str, Any] = {"project": tracking.experiment, "name": name, "config": dict(params)}
-                self.run = wandb.init(**given, dir=place, mode=mode, settings=quiet)
+                self.run = wandb.init(
+                    project=tracking.experiment, name=name, config=dict(params), dir=place, mode=mode, settings=quiet
+                )
                 return
             except Exception as error:
-                self.give_up(error, "the run is kept offline" if mode is None else "the work goes on untracked")
+                rest = "the run is kept offline" if mode is None else "the work goes on untracked"
+                warn(f"W&B failed ({brief(error)}); {rest}")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.attempt(lambda: self.run.log(dict(metrics), step=step))
@@ -213,7 +212,7 @@ class WandbRun(TrainingRun):
     def end(self, status: str) -> None:
         self.attempt(lambda: self.run.finish(exit_code=0 if status == "FINISHED" else 1))
 
-    def pipeline(self, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+    def pipeline(self, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
         self.attempt(lambda: self.write_pipeline(summary, tags, files))
 
     def attempt(self, action: Callable[[], Any]) -> None:
@@ -221,13 +220,10 @@ class WandbRun(TrainingRun):
             try:
                 action()
             except Exception as error:
-                self.give_up(error, "the work goes on untracked")
+                self.run = None
+                warn(f"W&B failed ({brief(error)}); the work goes on untracked")
 
-    def give_up(self, error: Exception, rest: str) -> None:
-        self.run = None
-        warn(f"W&B failed ({brief(error)}); {rest}")
-
-    def write_pipeline(self, summary: Mapping[str, Any], tags: Mapping[str, str], files: Files) -> None:
+    def write_pipeline(self, summary: Mapping[str, Any], tags: Texts, files: Files) -> None:
         import wandb
 
         self.run.config.update(dict(tags))
@@ -246,7 +242,7 @@ def warn(message: str) -> None:
 
 def brief(error: Exception) -> str:
     """The first line of an error, shortened."""
-    return f"{str(error) or type(error).__name__}".splitlines()[0][:120]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
 
 
 def wandb_key() -> bool:

@@ -51,7 +51,9 @@ def write_run(root: Path, tracking: str = "none") -> Settings:
     write_json(root / "reports/profile.json", {"environment": environment, "protocol": protocol, "variants": timings})
     for name in figure_names(settings.variants)[3:]:
         (root / "reports/figures").mkdir(exist_ok=True)
-        cv2.imwrite(str(root / f"reports/figures/{name}.png"), np.full((60, 90), 200, np.uint8))
+        figure = root / f"reports/figures/{name}.png"
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(figure), np.full((60, 90), 200, np.uint8))
     return settings
 
 

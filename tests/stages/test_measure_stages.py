@@ -88,7 +88,7 @@ def test_evaluate_reports_what_is_known(workspace: Path) -> None:
     predictions = np.load("reports/predictions/fp32.npy")
     assert predictions.dtype == np.int16
     assert predictions.tolist() == [1, 2, 0, 1, 2, 0] + [0, 1, 2] * 18
-    assert min(size_of("reports/figures/confusion_fp32.png")) > 300
+    assert min(size_of("reports/figures/confusion/fp32.png")) > 300
 
 
 def test_evaluate_repeats_byte_for_byte(workspace: Path) -> None:
@@ -136,7 +136,7 @@ def test_temporal_draws_streams_from_test(workspace: Path) -> None:
     assert report["smoothed"]["flips_per_frame"] < 0.5 * report["raw"]["flips_per_frame"]
     assert report["smoothed"]["top1"] > report["raw"]["top1"]
     assert report["filter"] == {"process_noise": 0.001, "measurement_noise": 0.05}
-    assert min(size_of("reports/figures/temporal_fp32.png")) > 300
+    assert min(size_of("reports/figures/temporal/fp32.png")) > 300
 
 
 def test_temporal_restarts_the_filter_for_each_recording(workspace: Path) -> None:

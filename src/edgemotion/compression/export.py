@@ -19,6 +19,9 @@ MAX_DIFFERENCE = 1e-4
 class Deployable(nn.Module):
     """The network with its preprocessing: uint8 [N,H,W,C] in, logits [N,classes] out."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network.module

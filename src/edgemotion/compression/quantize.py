@@ -32,11 +32,13 @@ def static(
         raise EdgemotionError(
             f"calibration_method {calibration_method!r} does not exist; use {', '.join(CALIBRATION_METHODS)}"
         )
-    if calibration_images < MIN_CALIBRATION_IMAGES:
+    count = min(calibration_images, len(images))
+    if count < MIN_CALIBRATION_IMAGES:
         raise EdgemotionError(
-            f"calibration_images is {calibration_images}; ranges need at least {MIN_CALIBRATION_IMAGES}"
+            f"calibration_images is {calibration_images} of {len(images)} training images; "
+            f"ranges need at least {MIN_CALIBRATION_IMAGES}"
         )
-    chosen = np.random.default_rng(seed).choice(len(images), min(calibration_images, len(images)), replace=False)
+    chosen = np.random.default_rng(seed).choice(len(images), count, replace=False)
     batches = np.array_split(images[np.sort(chosen)], max(1, len(chosen) // 32))
 
     class Reader(CalibrationDataReader):

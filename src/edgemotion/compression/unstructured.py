@@ -23,14 +23,14 @@ def unstructured(module: nn.Module, example: torch.Tensor, *, sparsity: float) -
     prune.global_unstructured(
         [(layer, "weight") for layer in layers.values()], pruning_method=prune.L1Unstructured, amount=sparsity
     )
-    masks = {name: layer.weight_mask.clone() for name, layer in layers.items()}
+    masks = {name: layer.get_buffer("weight_mask").clone() for name, layer in layers.items()}
     for layer in layers.values():
         prune.remove(layer, "weight")
 
     @torch.no_grad()
     def keep_zero(trained: nn.Module) -> None:
         for name, mask in masks.items():
-            weight = trained.get_submodule(name).weight
+            weight = trained.get_parameter(f"{name}.weight")
             weight.mul_(mask.to(weight.device))
 
     return keep_zero

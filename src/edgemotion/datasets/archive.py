@@ -20,7 +20,13 @@ MAX_BYTES = 32 * 1024**3
 MAX_RATIO = 200
 # What zipfile raises for damaged bytes, depending on where they lie.
 UNREADABLE = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, UnicodeDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    UnicodeDecodeError,
 )
 
 

@@ -16,25 +16,24 @@ SUPERSAMPLING = 3
 class View:
     """How the camera sees a face: angles in degrees, lengths as shares of the image side, tones in gray levels."""
 
-    roll: float = span(-10, 10)
-    yaw: float = span(-14, 14)
-    pitch: float = span(-8, 8)
+    roll: float = span(-12, 12)
+    yaw: float = span(-16, 16)
+    pitch: float = span(-10, 10)
     scale: float = span(0.46, 0.54)
     shift_x: float = span(-0.05, 0.05)
     shift_y: float = span(-0.11, -0.03)
     gaze: float = span(-0.35, 0.35)
     light_angle: float = span(0, 360)
-    light_slope: float = span(0.0, 0.35)
-    gain: float = span(0.8, 1.15)
-    gamma: float = span(0.8, 1.25)
+    light_slope: float = span(0.0, 0.4)
+    gain: float = span(0.75, 1.2)
+    gamma: float = span(0.75, 1.3)
     background: float = span(40, 200)
     background_slope: float = span(-40, 40)
     # In pixels of the 48x48 image.
-    blur: float = span(0.0, 0.7)
-    noise: float = span(2, 7)
-    # A hand covers part of the cheek above 0.9, more the nearer to 1; the sign of its side is left or right.
-    hand: float = span(0, 1)
-    hand_side: float = span(-1, 1)
+    blur: float = span(0.0, 0.8)
+    noise: float = span(2, 10)
+    # A hand covers part of the left or right cheek beyond -0.9 or 0.9.
+    hand: float = span(-1, 1)
 
 
 def sample_view(rng: np.random.Generator) -> View:
@@ -43,13 +42,13 @@ def sample_view(rng: np.random.Generator) -> View:
 
 
 class Canvas:
-    """A gray image at SUPERSAMPLING times the size that is drawn on in face units."""
+    """A gray image, SUPERSAMPLING times as large as the result, on which shapes in face units are drawn."""
 
     def __init__(self, view: View):
         self.view = view
         self.side = SIZE * SUPERSAMPLING
         ramp = np.linspace(-1, 1, self.side)[:, None] * view.background_slope + view.background
-        self.image = np.repeat(ramp.clip(0, 255).astype(np.uint8), self.side, axis=1)
+        self.image: np.ndarray = np.repeat(ramp.clip(0, 255).astype(np.uint8), self.side, axis=1)
         # Folds of the skin: gray levels to take away, softened before they are.
         self.shade = np.zeros_like(self.image)
 
@@ -60,7 +59,7 @@ class Canvas:
     def place(self, points: np.ndarray, lift: float = 0.0) -> np.ndarray:
         """Points [N,2] of the face, `lift` above its ellipsoid, in 1/16 pixels of the canvas as int32 [N,1,2]."""
         view = self.view
-        x, y = np.asarray(points, dtype=float).T
+        x, y = points.T
         depth = 0.75 * np.sqrt(np.clip(1 - (x / 0.9) ** 2 - (y / 1.2) ** 2, 0, None)) + lift
         yaw, pitch, roll = (math.radians(angle) for angle in (view.yaw, view.pitch, view.roll))
         x, y = x * math.cos(yaw) + depth * math.sin(yaw), y * math.cos(pitch) + depth * math.sin(pitch)
@@ -69,9 +68,11 @@ class Canvas:
         return np.rint(pixels * 16).astype(np.int32)[:, None]
 
     def fill(self, points: np.ndarray, tone: float, lift: float = 0.0) -> None:
+        """Paint the inside of an outline [N,2]."""
         cv2.fillPoly(self.image, [self.place(points, lift)], level(tone), cv2.LINE_AA, shift=4)
 
     def stroke(self, points: np.ndarray, tone: float, width: float, lift: float = 0.0, closed: bool = False) -> None:
+        """Paint a line along points [N,2], `width` in face units."""
         thickness = max(1, round(self.length(width)))
         cv2.polylines(self.image, [self.place(points, lift)], closed, level(tone), thickness, cv2.LINE_AA, shift=4)
 

@@ -45,6 +45,9 @@ EMOTIONS: dict[str, tuple[tuple[int, ...], ...]] = {
     "surprise": ((1, 2, 5, 25, 26), (1, 2, 5, 25, 27), (1, 2, 25, 26)),
 }
 
+# An expression weaker than this is labelled neutral; no image of another class is weaker.
+NEUTRAL_BELOW = 0.25
+
 Sampled = TypeVar("Sampled")
 
 
@@ -64,7 +67,7 @@ class Identity:
 
     face_width: float = span(0.66, 0.82)
     jaw: float = span(0.55, 0.92)
-    skin: float = span(130, 210)
+    skin: float = span(120, 210)
     hair: float = span(15, 90)
     hairline: float = span(-0.82, -0.62)
     eye_gap: float = span(0.29, 0.37)
@@ -74,12 +77,12 @@ class Identity:
     iris: float = span(15, 80)
     brow_thickness: float = span(0.04, 0.09)
     brow_height: float = span(0.19, 0.27)
-    brow_slant: float = span(-0.03, 0.03)
+    brow_slant: float = span(-0.035, 0.035)
     nose_length: float = span(0.28, 0.38)
     nose_width: float = span(0.10, 0.17)
     mouth_y: float = span(0.47, 0.56)
     mouth_width: float = span(0.29, 0.37)
-    mouth_curve: float = span(-0.03, 0.03)
+    mouth_curve: float = span(-0.035, 0.035)
     lip_thickness: float = span(0.045, 0.095)
     lip_tone: float = span(35, 75)
     wrinkles: float = span(0.5, 1.0)
@@ -104,9 +107,9 @@ def sample_expression(emotion: str, intensity: float, rng: np.random.Generator) 
 
 
 def sample_distraction(rng: np.random.Generator) -> dict[int, float]:
-    """Draw up to two weak action units that belong to no emotion, as faces at rest and in speech show them."""
+    """Draw up to two action units below NEUTRAL_BELOW that belong to no emotion, as faces at rest show them."""
     units = rng.choice(list(ACTION_UNITS), size=rng.integers(3), replace=False)
-    return {int(unit): float(rng.uniform(0.05, 0.35)) for unit in units}
+    return {int(unit): float(rng.uniform(0.05, 0.95 * NEUTRAL_BELOW)) for unit in units}
 
 
 def strongest(*layers: Mapping[int, float]) -> dict[int, float]:

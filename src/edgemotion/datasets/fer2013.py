@@ -38,14 +38,15 @@ def folder_records(zipped: zipfile.ZipFile, channels: int) -> Iterator[Record]:
         usage = path.stem.split("_")[0]
         if usage not in USAGES:
             raise EdgemotionError(
-                f"{zipped.filename}: {name} does not begin with {', '.join(USAGES)}; this is not the FER2013 folder layout"
+                f"{zipped.filename}: {name} does not begin with {', '.join(USAGES)}; it is not FER2013's folder layout"
             )
         yield Record(name, USAGES[usage], path.parent.name, decode(zipped.read(name), channels))
 
 
 def csv_records(zipped: zipfile.ZipFile, name: str, channels: int) -> Iterator[Record]:
     """Read rows of emotion (0 to 6), pixels (48x48 gray values) and Usage; icml_face_data pads its column names."""
-    csv.field_size_limit(10**7)
+    # A stray quote swallows the rest of the table; the row is then refused by its contents, not by its length.
+    csv.field_size_limit(2**31 - 1)
     with zipped.open(name) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
         rows = csv.DictReader(text, restval="", skipinitialspace=True)

@@ -13,6 +13,7 @@ import numpy as np
 from edgemotion.datasets.canvas import SIZE, Canvas, View, level, oval, sample_view
 from edgemotion.datasets.facs import (
     EMOTIONS,
+    NEUTRAL_BELOW,
     Identity,
     bend,
     intensities,
@@ -22,9 +23,6 @@ from edgemotion.datasets.facs import (
     sample_identity,
     strongest,
 )
-
-# A frame whose expression is weaker than this is labelled neutral; no image of another class is weaker.
-NEUTRAL_BELOW = 0.25
 
 
 def render(
@@ -60,66 +58,48 @@ def draw_head(canvas: Canvas, identity: Identity, shapes: dict[str, np.ndarray])
     outline = np.array([*half, *((-x, y) for x, y in reversed(half)), (-width * 0.7, -0.85), (width * 0.7, -0.85)])
     canvas.fill(outline, identity.skin)
     if identity.beard > 0.75:
-        y = identity.mouth_y - 0.12
-        lower = [(x, max(y, edge)) for x, edge in half if edge > 0.1]
-        canvas.fill(np.array([*lower, *((-x, edge) for x, edge in reversed(lower))]), 0.78 * identity.skin)
+        lower = [(x, max(identity.mouth_y - 0.12, y)) for x, y in half if y > 0.1]
+        canvas.fill(np.array([*lower, *((-x, y) for x, y in reversed(lower))]), 0.78 * identity.skin)
     canvas.fold(outline[:10], 26, 0.12)
-    canvas.fill(
-        np.vstack(
-            [
-                oval(0, -0.32, width + 0.1, 0.85)[16:],
-                bend((width + 0.1, -0.32), (0, identity.hairline), (-width - 0.1, -0.32)),
-            ]
-        ),
-        identity.hair,
-    )
+    temple = width + 0.1
+    front = bend((temple, -0.32), (0, identity.hairline), (-temple, -0.32))
+    canvas.fill(np.vstack([oval(0, -0.32, temple, 0.85)[16:], front]), identity.hair)
 
 
 def draw_folds(canvas: Canvas, identity: Identity, shapes: dict[str, np.ndarray], au: np.ndarray) -> None:
     """The furrows and bulges that FACS lists for each action unit, deeper on older skin."""
     skin = identity.wrinkles * identity.skin / 160
-    brow = identity.eye_y - identity.brow_height
+    y_eye = identity.eye_y
+    brow = y_eye - identity.brow_height
     for row in range(3):
         y = brow - 0.16 - 0.07 * row
         canvas.fold(bend((-0.4, y), (0, y - 0.03), (0.4, y)), skin * 42 * au[2])
         canvas.fold(bend((-0.2, y + 0.03), (0, y), (0.2, y + 0.03)), skin * 42 * max(0, au[1] - au[2]))
-    left, right = shapes["lip_top"][0], shapes["lip_top"][-1]
-    wings = shapes["nose"]
-    for side, corner, wing in ((-1, left, wings[0]), (1, right, wings[1])):
-        x, y = side * 0.05, identity.eye_y
-        canvas.fold(bend((x, brow + 0.02), (x * 0.8, brow + 0.12), (x, y - 0.02)), skin * 60 * au[4], 0.03)
+    for mirror, lip_end in ((np.array([-1, 1]), 0), (np.array([1, 1]), -1)):
+        wing, corner = shapes["nose"][lip_end], shapes["lip_top"][lip_end]
+        frown = [(0.05, brow + 0.02), (0.04, brow + 0.12), (0.05, y_eye - 0.02)]
+        canvas.fold(bend(*(mirror * point for point in frown)), skin * 60 * au[4], 0.03)
         for row in range(3):
-            canvas.fold(
-                np.array([(x * 0.4, y + 0.02 + 0.06 * row), (x * 2.6, y - 0.02 + 0.07 * row)]), skin * 60 * au[9]
-            )
-        outer = side * (identity.eye_gap + identity.eye_width)
+            bridge = np.array([(0.02, y_eye + 0.02 + 0.06 * row), (0.13, y_eye - 0.02 + 0.07 * row)])
+            canvas.fold(mirror * bridge, skin * 60 * au[9])
+        outer = identity.eye_gap + identity.eye_width
         for turn in (-0.06, 0.0, 0.06):
-            canvas.fold(np.array([(outer + side * 0.03, y), (outer + side * 0.14, y + turn)]), skin * 55 * au[6])
-        bag = y + 0.11 - 0.02 * au[6]
-        canvas.fold(
-            bend((side * 0.2, bag - 0.02), (side * identity.eye_gap, bag + 0.03), (outer, bag - 0.02)),
-            skin * (8 + 45 * max(au[6], 0.6 * au[7])),
-        )
+            crow = np.array([(outer + 0.03, y_eye), (outer + 0.14, y_eye + turn)])
+            canvas.fold(mirror * crow, skin * 55 * au[6])
+        low = y_eye + 0.11 - 0.02 * au[6]
+        bag = [(0.2, low - 0.02), (identity.eye_gap, low + 0.03), (outer, low - 0.02)]
+        canvas.fold(bend(*(mirror * point for point in bag)), skin * (8 + 45 * max(au[6], 0.6 * au[7])))
         cheek = max(0.9 * au[12], au[9], 0.8 * au[10], 0.6 * au[6], 0.4 * au[15])
-        canvas.fold(
-            bend(wing, (wing + corner) / 2 + (side * 0.07, -0.02), corner + (side * 0.07, 0.03)),
-            skin * (6 + 50 * cheek),
-            0.03,
-        )
-        canvas.fold(
-            bend(corner + (side * 0.02, 0.0), corner + (side * 0.05, 0.06), corner + (side * 0.03, 0.14)),
-            skin * 45 * au[15],
-        )
-        canvas.fold(
-            bend(corner + (side * 0.06, -0.08), corner + (side * 0.09, 0.0), corner + (side * 0.06, 0.1)),
-            skin * 40 * au[20],
-        )
+        beside = bend(wing, (wing + corner) / 2 + mirror * (0.07, -0.02), corner + mirror * (0.07, 0.03))
+        canvas.fold(beside, skin * (6 + 50 * cheek), 0.03)
+        below = bend(*(corner + mirror * step for step in ((0.02, 0), (0.05, 0.06), (0.03, 0.14))))
+        canvas.fold(below, skin * 45 * au[15])
+        stretch = bend(*(corner + mirror * step for step in ((0.06, -0.08), (0.09, 0), (0.06, 0.1))))
+        canvas.fold(stretch, skin * 40 * au[20])
     bottom = shapes["lip_bottom"][6, 1]
-    canvas.fold(
-        bend((-0.16, bottom + 0.09), (0, bottom + 0.04), (0.16, bottom + 0.09)), skin * (10 + 55 * au[17]), 0.04
-    )
-    tight = max(au[23], au[24])
-    canvas.fold(shapes["lip_top"] - (0, 0.05), skin * 30 * tight)
+    chin = bend((-0.16, bottom + 0.09), (0, bottom + 0.04), (0.16, bottom + 0.09))
+    canvas.fold(chin, skin * (10 + 55 * au[17]), 0.04)
+    canvas.fold(shapes["lip_top"] - (0, 0.05), skin * 30 * max(au[23], au[24]))
     canvas.sink_folds()
 
 
@@ -129,14 +109,12 @@ def draw_eye(canvas: Canvas, identity: Identity, upper: np.ndarray, lower: np.nd
     canvas.fill(outline, 0.4 * identity.skin + 130)
     inside = np.zeros_like(canvas.image)
     cv2.fillPoly(inside, [canvas.place(outline)], 255, shift=4)
-    centre = np.array(
-        [(upper[0, 0] + upper[-1, 0]) / 2 + canvas.view.gaze * identity.eye_width, identity.eye_y - 0.005]
-    )
-    eye = canvas.image.copy()
+    middle = (upper[0, 0] + upper[-1, 0]) / 2 + canvas.view.gaze * identity.eye_width
+    x, y = canvas.place(np.array([(middle, identity.eye_y - 0.005)]))[0, 0].tolist()
     radius = round(canvas.length(0.95 * identity.eye_height) * 16)
-    (x, y) = canvas.place(centre[None])[0, 0].tolist()
-    cv2.circle(eye, (x, y), radius, level(identity.iris), cv2.FILLED, cv2.LINE_AA, shift=4)
-    np.copyto(canvas.image, eye, where=inside > 0)
+    open_eye = canvas.image.copy()
+    cv2.circle(open_eye, (x, y), radius, level(identity.iris), cv2.FILLED, cv2.LINE_AA, shift=4)
+    np.copyto(canvas.image, open_eye, where=inside > 0)
     canvas.stroke(upper, 0.25 * identity.skin, 0.025)
     canvas.stroke(lower, 0.68 * identity.skin, 0.012)
     canvas.stroke(upper - (0, 0.05), 0.8 * identity.skin, 0.012)
@@ -182,12 +160,12 @@ def draw_cover(canvas: Canvas, identity: Identity) -> None:
         )
     if identity.fringe > 0.8:
         y = identity.eye_y - identity.brow_height + 0.25 * (identity.fringe - 0.8)
-        lock = bend((-0.7, y + 0.1), (0.1, y - 0.12), (0.75, y - 0.05))
+        lock = bend((-0.6, y + 0.04), (0.1, y - 0.12), (0.65, y - 0.02))
         canvas.fill(np.vstack([lock, [(0.6, -0.95), (-0.6, -0.95)]]), identity.hair)
-    if canvas.view.hand > 0.9:
-        reach = (canvas.view.hand - 0.9) / 0.1
-        x = math.copysign(1.0 - 0.45 * reach, canvas.view.hand_side)
-        canvas.fill(oval(x, 0.75, 0.32, 0.5), 0.9 * identity.skin, lift=0.2)
+    if abs(canvas.view.hand) > 0.9:
+        reach = (abs(canvas.view.hand) - 0.9) / 0.1
+        hand = oval(math.copysign(1.0 - 0.45 * reach, canvas.view.hand), 0.75, 0.32, 0.5)
+        canvas.fill(hand, 0.9 * identity.skin, lift=0.2)
 
 
 def expose(image: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
@@ -205,9 +183,8 @@ def expose(image: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarra
 
 def mix(first: View, second: View, share: float) -> View:
     """The view between two, all fields moved linearly."""
-    return View(
-        *((1 - share) * getattr(first, entry.name) + share * getattr(second, entry.name) for entry in fields(View))
-    )
+    ends = ((getattr(first, entry.name), getattr(second, entry.name)) for entry in fields(View))
+    return View(*((1 - share) * start + share * end for start, end in ends))
 
 
 def render_stream(rng: np.random.Generator, frames: int, dwell: int = 12) -> tuple[np.ndarray, list[str]]:
@@ -220,7 +197,8 @@ def render_stream(rng: np.random.Generator, frames: int, dwell: int = 12) -> tup
     plan = plan_expressions(rng, frames, dwell)
     period = 3 * dwell
     after = sample_view(rng)
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[str] = []
     for frame, (emotion, peak, units, share) in enumerate(plan):
         phase = frame % period / period
         if phase == 0:
@@ -235,7 +213,7 @@ def render_stream(rng: np.random.Generator, frames: int, dwell: int = 12) -> tup
         )
         images.append(render(identity, shown, mix(before, after, ease(phase)), rng=rng))
         labels.append(emotion if share * peak >= NEUTRAL_BELOW else "neutral")
-    return np.stack(images), labels
+    return np.array(images, np.uint8).reshape(-1, SIZE, SIZE), labels
 
 
 def plan_expressions(

@@ -10,8 +10,15 @@ from tqdm import tqdm
 
 from edgemotion.datasets.archive import write_member
 from edgemotion.datasets.canvas import sample_view
-from edgemotion.datasets.facs import EMOTIONS, sample_distraction, sample_expression, sample_identity, strongest
-from edgemotion.datasets.rendering import NEUTRAL_BELOW, render, render_stream
+from edgemotion.datasets.facs import (
+    EMOTIONS,
+    NEUTRAL_BELOW,
+    sample_distraction,
+    sample_expression,
+    sample_identity,
+    strongest,
+)
+from edgemotion.datasets.rendering import render, render_stream
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import replacing
 from edgemotion.registry import register
@@ -27,13 +34,15 @@ def synthetic(target: Path, *, images: int, streams: int, frames: int, seed: int
     """Render `images` labelled faces in three splits and `streams` films of `frames` frames into the ZIP `target`.
 
     Members are {train,val,test}/<class>/<id>.png and streams/<stream>/<frame>_<class>.png, 48x48 gray. No person is in
-    two splits, nor in a split and a stream. Raises EdgemotionError where a split would miss a class.
+    two splits, nor in a split and a stream. Raises EdgemotionError for a negative number or a class left empty.
     """
+    for key, value in {"streams": streams, "frames": frames, "seed": seed}.items():
+        if value < 0:
+            raise EdgemotionError(f"source synthetic: {key}={value} is negative; give 0 or more")
     counts = {split: class_counts(round(images * share)) for split, share in SHARES.items()}
-    poor = [f"{split}/{emotion}" for split, count in counts.items() for emotion in count if not count[emotion]]
-    if poor:
-        raise EdgemotionError(f"data.sources.synthetic.images={images} leaves {poor[0]} empty; give at least 300")
-    total = sum(sum(count.values()) for count in counts.values()) + streams * frames
+    if not all(count for split in counts.values() for count in split.values()):
+        raise EdgemotionError(f"source synthetic: images={images} leaves a class of a split empty; give at least 100")
+    total = sum(sum(split.values()) for split in counts.values()) + streams * frames
     with (
         replacing(target) as partial,
         zipfile.ZipFile(partial, "w") as zipped,
@@ -46,9 +55,10 @@ def synthetic(target: Path, *, images: int, streams: int, frames: int, seed: int
 
 def class_counts(images: int) -> dict[str, int]:
     """How many of `images` fall to each class, by the largest remainders of its weight."""
-    exact = {emotion: images * weight / sum(WEIGHTS.values()) for emotion, weight in WEIGHTS.items()}
+    exact = {emotion: max(images, 0) * weight / sum(WEIGHTS.values()) for emotion, weight in WEIGHTS.items()}
     counts = {emotion: int(share) for emotion, share in exact.items()}
-    for emotion in sorted(exact, key=lambda emotion: counts[emotion] - exact[emotion])[: images - sum(counts.values())]:
+    missing = max(images, 0) - sum(counts.values())
+    for emotion in sorted(exact, key=lambda emotion: counts[emotion] - exact[emotion])[:missing]:
         counts[emotion] += 1
     return counts
 
@@ -62,17 +72,17 @@ def render_members(
         for frame, (image, label) in enumerate(zip(film, labels, strict=True)):
             yield f"streams/{stream:03d}/{frame:04d}_{label}.png", image
     for place, split in enumerate(sorted(counts), start=1):
-        faces = render_split(counts[split], seed, place)
-        yield from ((f"{split}/{name}", image) for name, image in sorted(faces, key=lambda face: face[0]))
+        emotions = np.repeat(list(counts[split]), list(counts[split].values()))
+        shuffled = np.random.default_rng([seed, place]).permutation(emotions).tolist()
+        for emotion, number in sorted(zip(shuffled, range(len(shuffled)), strict=True)):
+            yield f"{split}/{emotion}/{number:05d}.png", render_image(emotion, seed, place, number)
 
 
-def render_split(counts: dict[str, int], seed: int, place: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield <class>/<id>.png with its image; every person poses for IMAGES_A_PERSON of them, in any classes."""
-    labels = np.random.default_rng([seed, place]).permutation(np.repeat(list(counts), list(counts.values())))
-    for number, emotion in enumerate(labels.tolist()):
-        person, pose = divmod(number, IMAGES_A_PERSON)
-        identity = sample_identity(np.random.default_rng([seed, place, person]))
-        rng = np.random.default_rng([seed, place, person, 1 + pose])
-        expression = sample_expression(emotion, float(rng.uniform(NEUTRAL_BELOW, 1)), rng)
-        image = render(identity, strongest(expression, sample_distraction(rng)), sample_view(rng), rng=rng)
-        yield f"{emotion}/{number:05d}.png", image
+def render_image(emotion: str, seed: int, place: int, number: int) -> np.ndarray:
+    """Render one image of a split; IMAGES_A_PERSON neighbours in number show the same person."""
+    person, pose = divmod(number, IMAGES_A_PERSON)
+    # Counted from 1, because numpy's seeds ignore zeros at the end.
+    identity = sample_identity(np.random.default_rng([seed, place, 1 + person]))
+    rng = np.random.default_rng([seed, place, 1 + person, 1 + pose])
+    expression = sample_expression(emotion, float(rng.uniform(NEUTRAL_BELOW, 1)), rng)
+    return render(identity, strongest(expression, sample_distraction(rng)), sample_view(rng), rng=rng)

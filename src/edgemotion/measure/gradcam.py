@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def grad_cam(module: "nn.Module", images: "torch.Tensor", labels: "torch.Tensor") -> np.ndarray:
     """Where the network looks for each image's class: float32 [N,H,W] of 0 to 1.
 
-    `images` are normalised float [N,C,H,W]. The map is that of the last layer with a spatial output, its channels weighted
+    `images` are normalised float [N,C,H,W]. The map is that of the last layer with a spatial output, its channels
+    weighted
     by the mean gradient of the class's logit, kept where positive.
     """
     import torch

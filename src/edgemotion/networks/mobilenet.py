@@ -33,7 +33,13 @@ def read_weights(weights: str) -> dict[str, torch.Tensor]:
     if weights == "imagenet":
         from torchvision.models import MobileNet_V2_Weights
 
-        return dict(MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True))
+        try:
+            return dict(MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True))
+        # An unreachable server is an OSError, a damaged download a RuntimeError.
+        except (OSError, RuntimeError) as error:
+            raise EdgemotionError(
+                f"model.args.weights: 'imagenet' cannot be downloaded ({error}); give a state dict's path or null"
+            ) from None
     if not Path(weights).is_file():
         raise EdgemotionError(f"model.args.weights: {weights} is missing; give a state dict's path, 'imagenet' or null")
     try:

@@ -83,7 +83,13 @@ def load(folder: Path | str) -> Network:
         width=description["width"],
     )
     shrink_to(module, state)
-    module.load_state_dict(state)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise EdgemotionError(
+            f"{folder / 'model.safetensors'} does not fit {folder / 'network.json'} "
+            f"({str(error).splitlines()[-1].strip()}); run `dvc repro train`"
+        ) from None
     return Network(module=module.eval(), **description)
 
 

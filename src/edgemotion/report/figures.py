@@ -20,7 +20,7 @@ DPI = 110
 
 def figure_names(variants: Sequence[str]) -> list[str]:
     """Every figure of a run, in the order of the report."""
-    confusion, temporal = [f"confusion_{name}" for name in variants], [f"temporal_{name}" for name in variants]
+    confusion, temporal = [f"confusion/{name}" for name in variants], [f"temporal/{name}" for name in variants]
     return ["tradeoff", "latency", "robustness", *confusion, *temporal, "gradcam", "class_balance", "samples"]
 
 

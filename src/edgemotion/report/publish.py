@@ -52,12 +52,13 @@ def publish(name: str, root: Path | str = ".") -> Path:
         for path in COPIED:
             shutil.copyfile(root / path, partial / Path(path).name)
         write_json(partial / "environment.json", profile["environment"] | {"packages": installed()})
-        (partial / "figures").mkdir()
         for figure in figure_names(given.variants):
             source = root / "reports/figures" / f"{figure}.png"
+            target = partial / "figures" / f"{figure}.png"
             if not source.is_file():
                 raise EdgemotionError(f"{source} is missing; run `dvc repro` before publishing")
-            shutil.copyfile(source, partial / "figures" / source.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
     return folder
 
 
@@ -139,11 +140,8 @@ def lookup(params: Any, key: str) -> Any:
 
 
 def readme_table(published: Path | str = PUBLISHED) -> str:
-    """The results block of the README: every published run, by name."""
-    folders = sorted(path.parent for path in Path(published).glob("*/summary.json"))
-    if not folders:
-        return "No results are published yet.\n"
-    return "\n".join(section(folder) for folder in folders)
+    """The results block of the README: every published run, by name; empty before the first."""
+    return "\n".join(section(path.parent) for path in sorted(Path(published).glob("*/summary.json")))
 
 
 def section(folder: Path) -> str:
@@ -165,7 +163,8 @@ def updated(text: str, block: str) -> str:
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise EdgemotionError(f"the README needs one line {START!r} and, after it, one line {END!r}")
     before, rest = text.split(START)
-    return f"{before}{START}\n\n{block}\n{END}{rest.split(END)[1]}"
+    middle = f"\n{block}\n" if block else ""
+    return f"{before}{START}\n{middle}{END}{rest.split(END)[1]}"
 
 
 def update_readme(readme: Path | str = "README.md", published: Path | str = PUBLISHED) -> None:

@@ -1,9 +1,9 @@
 """One file a DVC stage: read files, call plain functions, write files."""
 
 import functools
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import hydra
 from hydra.conf import HydraConf, JobConf, RunDir
@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.settings import Settings, load
+from edgemotion.settings import Settings, load, parse
 
 # A stage owns only the outputs that dvc.yaml lists: Hydra writes no folder, no log, and stays where it is.
 QUIET = HydraConf(
@@ -30,7 +30,7 @@ def stage(run: Callable[[Settings], None]) -> Callable[[], None]:
     """
     ConfigStore.instance().store(group="hydra", name="config", node=QUIET, provider="edgemotion")
 
-    @hydra.main(config_path=os.getcwd(), config_name="params", version_base="1.3")
+    @hydra.main(config_path=str(Path.cwd()), config_name="params", version_base="1.3")
     @functools.wraps(run)
     def entrypoint(config: DictConfig) -> None:
         try:
@@ -38,4 +38,13 @@ def stage(run: Callable[[Settings], None]) -> Callable[[], None]:
         except EdgemotionError as error:
             sys.exit(f"error: {error}")
 
-    return entrypoint
+    @functools.wraps(run)
+    def readable() -> None:
+        # Hydra answers a missing or malformed file with many lines.
+        try:
+            parse()
+        except EdgemotionError as error:
+            sys.exit(f"error: {error}")
+        entrypoint()
+
+    return readable

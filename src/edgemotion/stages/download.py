@@ -23,8 +23,8 @@ def main(settings: Settings) -> None:
         found = content_digest(partial, title=f"{data.name} from {source}")
         if data.digest and found != data.digest:
             raise EdgemotionError(
-                f"{data.name} from {source} has the content digest {found[:12]}…, data.digest says {data.digest[:12]}…; "
-                "get the original archive, or set data.digest=null to accept other content"
+                f"{data.name} from {source} has the content digest {found[:12]}…, data.digest says "
+                f"{data.digest[:12]}…; get the original archive, or set data.digest=null to accept other content"
             )
     print(f"{target}: from {source}, content digest {found}")
 

@@ -35,7 +35,7 @@ def main(settings: Settings) -> None:
     with replacing(f"reports/predictions/{name}.npy") as partial, partial.open("wb") as stream:
         np.save(stream, probabilities.argmax(axis=1).astype(np.int16))
     title = f"{name}: top-1 {scores['top1']:.1%} of {scores['n']} test images"
-    confusion_figure(f"reports/figures/confusion_{name}.png", scores["confusion"], variant.classes, title)
+    confusion_figure(f"reports/figures/confusion/{name}.png", scores["confusion"], variant.classes, title)
     print(f"{name}: top-1 {scores['top1']:.4f}, macro-F1 {scores['macro_f1']:.4f}, ECE {scores['ece']:.4f}")
 
 

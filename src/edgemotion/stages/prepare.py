@@ -40,7 +40,8 @@ def main(settings: Settings) -> None:
     data_figures.samples(FIGURES / "samples.png", splits["train"], data.classes)
     leaks = counts["leaks"]
     print(
-        f"{data.name}: {counts['images']}; in train too: {leaks['test_in_train']} of test, {leaks['val_in_train']} of val; "
+        f"{data.name}: {counts['images']}; "
+        f"in train too: {leaks['test_in_train']} of test, {leaks['val_in_train']} of val; "
         f"dropped {leaks['dropped']}; label conflicts in {counts['duplicates']['groups_with_label_conflict']} groups"
     )
 

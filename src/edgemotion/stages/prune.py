@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import torch
 
 from edgemotion import registry
-from edgemotion.datasets.splits import read_split
+from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.files import sha256_file
 from edgemotion.networks import network
 from edgemotion.settings import Settings
@@ -25,8 +25,17 @@ def main(settings: Settings) -> None:
     example = torch.zeros(1, dense.channels, dense.height, dense.width)
     hook = registry.call("prune", chosen.method, dense.module, example, args=chosen.args)
     tuning = replace(settings.train, epochs=chosen.epochs, learning_rate=chosen.learning_rate)
-    identity = {"prune": asdict(chosen), "train": asdict(tuning), "seed": settings.seed, "threads": settings.threads}
-    weights = sha256_file(network.NETWORKS / "fp32/model.safetensors")
+    identity = {
+        "prune": asdict(chosen),
+        "train": asdict(tuning),
+        "precision": settings.model.precision,
+        "seed": settings.seed,
+        "threads": settings.threads,
+    }
+    inputs = {
+        "weights": sha256_file(network.NETWORKS / "fp32/model.safetensors"),
+        "data": [split_sha256(f"data/prepared/{split}") for split in ("train", "val")],
+    }
     module, history = fit(
         dense.module,
         (train.images, train.labels),
@@ -36,7 +45,7 @@ def main(settings: Settings) -> None:
         settings=tuning,
         precision=settings.model.precision,
         seed=settings.seed,
-        checkpoint=checkpoint_path(settings.item, **identity, weights=weights),
+        checkpoint=checkpoint_path(settings.item, **identity, **inputs),
         after_step=hook,
     )
     pruned = replace(dense, module=module, parent="fp32", method=chosen.method, settings=identity)

@@ -45,7 +45,7 @@ def main(settings: Settings) -> None:
     shown = np.flatnonzero(streams == streams[0])[:TRACE]
     title = f"{name}: first {len(shown)} frames of a {source} stream"
     classes = classifier.variant.classes
-    temporal_figure(f"reports/figures/temporal_{name}.png", labels[shown], raw[shown], smoothed[shown], classes, title)
+    temporal_figure(f"reports/figures/temporal/{name}.png", labels[shown], raw[shown], smoothed[shown], classes, title)
     print(f"{name}: raw {report['raw']}, smoothed {report['smoothed']}")
 
 

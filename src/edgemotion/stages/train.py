@@ -23,7 +23,7 @@ def main(settings: Settings) -> None:
     model, classes = settings.model, settings.data.classes
     mean = train.images.mean((0, 1, 2)).round(4).tolist()
     std = train.images.std((0, 1, 2)).round(4).tolist()
-    data_sha256 = split_sha256("data/prepared/train")
+    data_sha256, val_sha256 = (split_sha256(f"data/prepared/{split}") for split in ("train", "val"))
     identity = {
         "model": asdict(model),
         "train": asdict(settings.train),
@@ -41,7 +41,7 @@ def main(settings: Settings) -> None:
             settings=settings.train,
             precision=model.precision,
             seed=settings.seed,
-            checkpoint=checkpoint_path("train", **identity, data=data_sha256),
+            checkpoint=checkpoint_path("train", **identity, classes=classes, data=[data_sha256, val_sha256]),
             on_epoch=lambda row: run.log(row, step=int(row["epoch"])),
         )
         trained = network.Network(

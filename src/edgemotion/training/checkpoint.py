@@ -16,7 +16,9 @@ def checkpoint_path(stage: str, **identity: Any) -> Path:
 
     A training that was killed thus goes on, and one whose settings have changed since begins anew.
     """
-    sources = sorted([*(CODE / "training").glob("*.py"), *(CODE / "networks").glob("*.py")])
+    sources = sorted(
+        source for part in ("compression", "networks", "training") for source in (CODE / part).glob("*.py")
+    )
     code = {source.relative_to(CODE).as_posix(): sha256_file(source) for source in sources}
     key = sha256_json({"torch": torch.__version__, "code": code, **identity})
     return CHECKPOINTS / f"{stage}-{key[:16]}.pt"

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from edgemotion.errors import EdgemotionError
 from edgemotion.settings import Train
 from edgemotion.training.augment import augment
 from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
@@ -40,9 +42,11 @@ def fit(
     every step (a pruning mask). The same arguments, thread count and machine type give the same bytes, also when the
     training was killed and starts again from `checkpoint`, which is removed at the end.
     """
+    if precision not in ("fp32", "bf16"):
+        raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
     device = choose_device(settings.device)
     make_deterministic()
-    module = module.to(device, memory_format=torch.channels_last)
+    module = module.to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(module).eval().requires_grad_(False)
     optimizer = torch.optim.SGD(
         decay_groups(module, settings.weight_decay), settings.learning_rate, settings.momentum, nesterov=True
@@ -89,9 +93,9 @@ def fit(
                 update_average(average, module, settings.ema_decay, (epoch - 1) * steps_per_epoch + number)
                 totals += torch.stack([loss.detach(), (logits.argmax(1) == target).float().mean()]) * len(picked)
                 bar.update()
-            row = {
+            row: dict[str, float] = {
                 "epoch": epoch,
-                "learning_rate": schedule.get_last_lr()[0],
+                "learning_rate": float(schedule.get_last_lr()[0]),
                 "train_loss": float(totals[0]) / len(images),
                 "train_top1": float(totals[1]) / len(images),
                 **validate(average, val_images, val_labels, scale, precision),
@@ -103,7 +107,7 @@ def fit(
                 f"val {row['val_top1']:.3f} {speed:.0f} images/s"
             )
             on_epoch({**row, "images_per_second": speed})
-            parts = {"module": module, "average": average, "optimizer": optimizer, "schedule": schedule}
+            parts: dict[str, Any] = {"module": module, "average": average, "optimizer": optimizer, "schedule": schedule}
             save_checkpoint(
                 checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "history": history}
             )
@@ -112,12 +116,22 @@ def fit(
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """`auto` is CUDA where there is one, else the CPU; EdgemotionError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise EdgemotionError(
+            f"train.device is {name!r}, which does not work here ({reason}); use auto or cpu"
+        ) from None
 
 
 def make_deterministic() -> None:
     """Refuse operations whose result depends on the run."""
+    # CUDA's matrix products are reproducible only with a fixed workspace, which is read at the first of them.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
 
@@ -162,11 +176,11 @@ def update_average(average: nn.Module, module: nn.Module, decay: float, step: in
     weight = 1 - min(decay, (1 + step) / (10 + step))
     for slow, fast in zip(average.parameters(), module.parameters(), strict=True):
         slow.lerp_(fast, weight)
-    for slow, fast in zip(average.buffers(), module.buffers(), strict=True):
-        if slow.is_floating_point():
-            slow.lerp_(fast, weight)
+    for kept, current in zip(average.buffers(), module.buffers(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(current, weight)
         else:
-            slow.copy_(fast)
+            kept.copy_(current)
 
 
 @torch.no_grad()

@@ -1,0 +1,89 @@
+"""Structured pruning: the promised share of MACs, a smaller network that still trains and is the same twice."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgemotion import registry
+from edgemotion.errors import EdgemotionError
+
+given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
+EXAMPLE = torch.zeros(1, 1, 16, 16)
+
+
+def pruned(macs_ratio: float, round_to: int = 2) -> nn.Module:
+    module = given.network_of().module
+    hook = registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": macs_ratio, "round_to": round_to})
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    hook(module)
+    torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
+    return module
+
+
+def flops(module: nn.Module) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(EXAMPLE)
+    return int(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("macs_ratio", [0.2, 0.5, 0.8])
+def test_removes_the_share_and_not_much_more(macs_ratio: float) -> None:
+    left = flops(pruned(macs_ratio)) / flops(given.network_of().module)
+    # Two of eight channels, in and out, are the coarsest step of this tiny network: (6 / 8) ** 2 = .56.
+    assert 0.56 * (1 - macs_ratio) * 0.9 < left <= 1 - macs_ratio
+
+
+@pytest.mark.parametrize("round_to", [2, 4])
+def test_widths_are_rounded_and_the_classes_stay(round_to: int) -> None:
+    module = pruned(0.5, round_to)
+    widths = [layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    assert all(width % round_to == 0 for width in widths) and sum(widths) < 8 * 3 + 16 * 3
+    assert module(EXAMPLE).shape == (1, 3)
+
+
+def test_keeps_the_channels_of_large_magnitude() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module.append(nn.Linear(8, 3))
+    # Channels 1, 3, 5 and 7 are a hundred times smaller than the others.
+    with torch.no_grad():
+        module[0].weight[1::2] *= 0.01
+        module[4].weight[:, 1::2] *= 0.01
+    wanted = module[0].weight[0::2].clone()
+    registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": 0.5, "round_to": 1})
+    assert torch.equal(module[0].weight, wanted)
+
+
+def test_the_same_network_twice() -> None:
+    torch.testing.assert_close(pruned(0.5).state_dict(), pruned(0.5).state_dict(), rtol=0, atol=0)
+
+
+def test_still_trains() -> None:
+    module = pruned(0.5).train()
+    images, labels = given.patterned(24)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(110).div(50)
+    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    losses = []
+    for _ in range(20):
+        loss = nn.functional.cross_entropy(module(batch), torch.from_numpy(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("macs_ratio", [0.0, 1.0, -0.5, 30.0])
+def test_a_ratio_outside_of_0_and_1_is_refused(macs_ratio: float) -> None:
+    with pytest.raises(EdgemotionError, match=f"macs_ratio is {macs_ratio}; .* between 0 and 1"):
+        pruned(macs_ratio)
+
+
+def test_a_share_that_rounding_forbids_is_refused() -> None:
+    with pytest.raises(EdgemotionError, match="macs_ratio 0.9 cannot be reached with round_to 8; lower one of them"):
+        pruned(0.9, round_to=8)

@@ -1,0 +1,166 @@
+"""The schema accepts everything in configs/ and names what is wrong in anything else."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.hydra import compose_and_dump
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from edgemotion import registry
+from edgemotion.errors import EdgemotionError
+from edgemotion.settings import Settings, load, read
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+CHOICES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
+# Groups that fill one entry of a dict, or that the defaults list does not name.
+PLACES = {"prune": "prune@prune.pruned", "quantize": "quantize@quantize.int8_static", "experiment": "+experiment"}
+NETWORK_GIVES = {"classes", "channels", "height", "width"}
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)  # type: ignore[return-value]
+
+
+def entries(settings: Settings) -> list[tuple[str, str, dict[str, Any], set[str]]]:
+    """Kind, name, arguments and the program's own keywords of everything that the settings choose by name."""
+    return [
+        *(("source", name, args, set()) for name, args in settings.data.sources.items()),
+        ("layout", settings.data.layout, {}, {"channels"}),
+        ("network", settings.model.name, settings.model.args, NETWORK_GIVES),
+        *(("prune", entry.method, entry.args, set()) for entry in settings.prune.values()),
+        *(("quantize", entry.method, entry.args, set()) for entry in settings.quantize.values()),
+        *(("corruption", entry.corruption, entry.args, set()) for entry in settings.robustness.scenarios),
+    ]
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The composed settings with one value, given by its slash-separated path, replaced."""
+    settings = composed()
+    *sections, key = path.split("/")
+    place = settings
+    for section in sections:
+        place = place[section]
+    place[key] = value
+    return settings
+
+
+def message(content: dict[str, Any]) -> str:
+    with pytest.raises(EdgemotionError) as caught:
+        load(OmegaConf.create(content))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_params_in_sync(tmp_path: Path) -> None:
+    compose_and_dump(tmp_path / "params.yaml", str(CONFIGS), None, "config", None, [])
+    assert (ROOT / "params.yaml").read_text() == (tmp_path / "params.yaml").read_text(), "run `invoke params`"
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_config_composes_and_names_what_exists(choice: str) -> None:
+    group, name = choice.split("/")
+    settings = load(OmegaConf.create(composed(f"{PLACES.get(group, group)}={name}")))
+    for kind, chosen, args, given in entries(settings):
+        assert chosen in registry.names(kind)
+        entry = registry._entries[kind][chosen]
+        positional = [
+            parameter
+            for parameter in inspect.signature(entry).parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        assert set(registry.checked(chosen, entry, args, len(positional), given)) >= set(args)
+
+
+def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
+    own = OmegaConf.load(CONFIGS / "experiment/fer2013.yaml")
+    default, chosen = (load(OmegaConf.create(composed(*given))) for given in ([], ["+experiment=fer2013"]))
+    assert (default.data.name, chosen.data.name) == ("synthetic", "fer2013")
+    assert chosen.tracking.experiment == "fer2013-compact"
+    assert default.train.epochs != chosen.train.epochs == own.train.epochs
+    assert chosen.prune["pruned"].method == default.prune["pruned"].method == "structured"
+
+
+def test_params_are_read_without_hydra(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(composed())))
+    assert read(tmp_path / "params.yaml") == load(OmegaConf.create(composed()))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "is missing; compose it with `invoke params`"),
+        ("seed: [1", "is not valid YAML"),
+        ("- 1\n", "holds a list, not sections"),
+        ("", "missing mandatory value: seed"),
+    ],
+)
+def test_an_unreadable_params_file_is_one_line(tmp_path: Path, content: str | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(EdgemotionError, match=told) as caught:
+        read(tmp_path / "params.yaml")
+    assert "params.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["bogus", "data/nmae", "train/augment/flp", "prune/pruned/epoch", "quantize/int8_static/parnt"]
+)
+def test_an_unknown_key_is_named(path: str) -> None:
+    key = path.replace("/", ".")
+    assert message(changed(path, 1)) == f"params.yaml: unknown key {key!r}; correct it in configs/"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key"),
+    [
+        ("seed", "abc", "seed"),
+        ("seed", 1.5, "seed"),
+        ("train/epochs", True, "train.epochs"),
+        ("train/learning_rate", "fast", "train.learning_rate"),
+        ("train/augment/flip", "maybe", "train.augment.flip"),
+        ("train/augment", None, "train.augment"),
+        ("data/name", None, "data.name"),
+        ("data/name", "${nowhere}", "data.name"),
+        ("data/classes", "angry", "data.classes"),
+        ("data/digest", ["0"], "data.digest"),
+        ("data/sources", {"archive": 3}, "data.sources.archive"),
+        ("profile/batches", ["one"], "profile.batches[0]"),
+        ("prune/pruned/args", 3, "prune.pruned.args"),
+        ("robustness/scenarios", [{"name": "blur"}], "robustness.scenarios[0].corruption"),
+        # OmegaConf names no key here, so the section is named.
+        ("data/sources", ["archive"], "data"),
+        ("prune", ["pruned"], "prune"),
+        ("train", 5, "train"),
+    ],
+)
+def test_an_ill_typed_value_is_named_by_its_key(path: str, value: Any, key: str) -> None:
+    assert message(changed(path, value)).startswith(f"params.yaml: key {key!r}: ")
+
+
+def test_a_missing_key_is_named() -> None:
+    settings = composed()
+    del settings["train"]["augment"]["scale"]
+    assert message(settings).startswith("params.yaml: key 'train.augment.scale': ")
+
+
+def test_a_number_of_channels_that_no_image_has_is_refused() -> None:
+    assert message(changed("data/channels", 2)) == "params.yaml: data.channels is 2; it must be 1 (gray) or 3 (RGB)"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("networks", ["fp32", "gone"], "networks names 'gone', which no stage makes; there are fp32, pruned, sparse"),
+        ("variants", ["fp32", "int4"], "variants names 'int4', which no stage makes; there are fp32, pruned, sparse, "),
+        ("quantize/int8_static/parent", "int8_dynamic", "quantize.*.parent names 'int8_dynamic'"),
+        ("variants", ["pruned"], "variants must hold 'fp32'"),
+    ],
+)
+def test_a_name_that_no_stage_makes_is_refused(path: str, value: Any, told: str) -> None:
+    assert message(changed(path, value)).startswith(f"params.yaml: {told}")

@@ -1,0 +1,95 @@
+"""Learnable images, tiny networks and quick training settings for the tests that need torch.
+
+Test folders are no packages: a test file takes what it needs with `runpy.run_path`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgemotion.datasets.splits import Split
+from edgemotion.networks.network import Network, build
+from edgemotion.settings import Augment, Train
+
+CLASSES = ["left", "right", "middle"]
+COMPACT: dict[str, Any] = {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2}
+NO_AUGMENT: dict[str, Any] = {
+    "flip": False,
+    "rotate_degrees": 0.0,
+    "scale": 0.0,
+    "shift": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "erase_probability": 0.0,
+    "erase_size": 0.0,
+}
+
+torch.set_num_threads(1)
+
+
+def patterned(count: int, size: int = 16, channels: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with one bright third: images uint8 [N,size,size,channels] and labels int64 [N] of CLASSES."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = generator.integers(0, 120, (count, size, size, channels))
+    for start, chosen in zip((0, 2, 1), range(3), strict=True):
+        images[labels == chosen, :, start * size // 3 : (start + 1) * size // 3] += 100
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+def split_of(count: int, seed: int, size: int = 16) -> Split:
+    """The same as a split on disk has it."""
+    images, labels = patterned(count, size=size, seed=seed)
+    ids = [f"{seed}/{index}.png" for index in range(count)]
+    return Split(images, labels, ids, np.zeros(count, bool), np.zeros(count, np.int64))
+
+
+def network_of(
+    name: str = "compact",
+    args: dict[str, Any] = COMPACT,
+    classes: int = 3,
+    channels: int = 1,
+    size: int = 16,
+    seed: int = 0,
+) -> Network:
+    """A network whose weights and BatchNorm statistics have seen images, so that its logits are not near zero."""
+    torch.manual_seed(seed)
+    module = build(name, args, classes, channels, size, size)
+    images = torch.from_numpy(patterned(32, size, channels)[0]).permute(0, 3, 1, 2).float()
+    mean, std = [110.0 + channel for channel in range(channels)], [50.0 + channel for channel in range(channels)]
+    module.train()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None
+    with torch.no_grad():
+        for batch in images.split(16):
+            module((batch - 110) / 50)
+    labels = [f"class {number}" for number in range(classes)]
+    return Network(
+        module.eval(), name, dict(args), labels, size, size, channels, mean, std,
+        parent=None, method="train", settings={"seed": seed}, data_sha256={"images.npy": "0" * 64},
+    )  # fmt: skip
+
+
+def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Train:
+    """Two quick epochs without augmentation, or with the given part of it."""
+    given: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "warmup": 0.25,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.9,
+        "device": "cpu",
+    }
+    return Train(**{**given, **changes}, augment=Augment(**{**NO_AUGMENT, **(augment or {})}))
+
+
+def read_bytes(folder: Path) -> dict[str, bytes]:
+    """All files of a folder by their relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,185 @@
+"""The training loop: its formulas by hand or by other libraries, and the same bytes also after an interruption."""
+
+import runpy
+from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.networks.network import build
+from edgemotion.training.loop import choose_device, decay_groups, fit, rate_schedule, update_average, validate
+
+given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
+TRAIN, VAL = given.patterned(60, seed=1), given.patterned(30, seed=2)
+AUGMENT = {"flip": False, "shift": 0.05, "contrast": 0.2, "erase_probability": 0.5, "erase_size": 0.3}
+
+
+def module_of(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build("compact", given.COMPACT, classes=3, channels=1, height=16, width=16)
+
+
+def train(folder: Path, weights: int = 0, seed: int = 7, precision: str = "fp32", **given_settings: Any) -> Any:
+    """Fit a fresh network; `weights` seeds its first weights, `seed` the training."""
+    hooks = {key: given_settings.pop(key) for key in ("on_epoch", "after_step") if key in given_settings}
+    settings = given.train_settings(**{"augment": AUGMENT, "epochs": 3, **given_settings})
+    return fit(
+        module_of(weights), TRAIN, VAL, mean=[110.0], std=[50.0], settings=settings,
+        precision=precision, seed=seed, checkpoint=folder / "train.pt", **hooks,
+    )  # fmt: skip
+
+
+def content(module: nn.Module) -> bytes:
+    return save({name: tensor.contiguous() for name, tensor in module.state_dict().items()})
+
+
+def test_learns_the_pattern_and_reports_it(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    module, history = train(tmp_path, epochs=6, augment={}, on_epoch=rows.append)
+    assert not module.training
+    assert [list(row) for row in history] == [
+        ["epoch", "learning_rate", "train_loss", "train_top1", "val_loss", "val_top1"]
+    ] * 6
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["val_top1"] > 0.9
+    assert history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
+    # The tracker hears of every epoch what the history keeps, and the speed, which no file may hold.
+    assert [{key: row[key] for key in row if key != "images_per_second"} for row in rows] == history
+    assert all(row["images_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, precision: str) -> None:
+    (first, history), (second, again) = (train(tmp_path, precision=precision) for _ in range(2))
+    assert content(first) == content(second) and history == again
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"precision": "bf16"}, {"augment": {}}, {"ema_decay": 0.5}])
+def test_another_setting_gives_other_bytes(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert content(train(tmp_path)[0]) != content(train(tmp_path, **change)[0])
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, epoch: int) -> None:
+    def stop(row: dict[str, float]) -> None:
+        if row["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    whole, history = train(tmp_path / "whole", epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", epochs=4, on_epoch=stop)
+    # An epoch counts once its checkpoint stands, which is after it has been reported.
+    assert (tmp_path / "parts/train.pt").exists() == (epoch > 1)
+    seen: list[float] = []
+    # Other first weights and another state of torch's generator must not matter after the first checkpoint.
+    first_weights = 99 if epoch > 1 else 0
+    parts, resumed = train(
+        tmp_path / "parts", epochs=4, weights=first_weights, on_epoch=lambda row: seen.append(row["epoch"])
+    )
+    assert seen == list(range(epoch, 5))
+    assert content(parts) == content(whole) and resumed == history
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_the_hook_corrects_the_weights_after_each_step(tmp_path: Path) -> None:
+    steps: list[float] = []
+
+    def freeze(module: nn.Module) -> None:
+        with torch.no_grad():
+            steps.append(float(module.get_parameter("head.bias").fill_(0.25).sum()))
+
+    module, _ = train(tmp_path, epochs=2, after_step=freeze)
+    # 60 images in batches of 16 are four steps an epoch.
+    assert steps == [0.75] * 8
+    # The average starts at the first weights and moves by 1 - (1 + step) / (10 + step) towards 0.25.
+    expected = module_of().get_parameter("head.bias").detach()
+    for step in range(8):
+        expected = expected + (0.25 - expected) * (1 - (1 + step) / (10 + step))
+    torch.testing.assert_close(module.get_parameter("head.bias"), expected, check_stride=False)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    # Eight steps, a quarter of them rising: 1/2, 2/2, then (1 + cos(pi (step - 2) / 6)) / 2.
+    [(0, 0.5), (1, 1.0), (2, 1.0), (4, 0.75), (5, 0.5), (6, 0.25), (8, 0.0)],
+)
+def test_the_rate_rises_and_falls(step: int, factor: float) -> None:
+    assert rate_schedule(8, 0.25)(step) == pytest.approx(factor, abs=1e-12)
+
+
+def test_the_rate_starts_at_its_peak_without_warmup() -> None:
+    assert [rate_schedule(4, 0.0)(step) for step in (0, 1)] == [1.0, 1.0]
+
+
+def test_weight_decay_spares_biases_and_normalisations() -> None:
+    module = module_of()
+    kernels, others = decay_groups(module, 0.1)
+    assert (kernels["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    decayed = {names[id(parameter)] for parameter in kernels["params"]}
+    spared = {names[id(parameter)] for parameter in others["params"]}
+    layers = dict(module.named_modules())
+    assert decayed == {f"{name}.weight" for name in layers if isinstance(layers[name], nn.Conv2d | nn.Linear)}
+    assert decayed | spared == set(names.values()) and not decayed & spared
+
+
+def test_the_average_equals_torchs_own() -> None:
+    slow, fast = module_of(0), module_of(1)
+    for layer in fast.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.fill_(3.0)
+            layer.num_batches_tracked.fill_(5)
+    expected = deepcopy(slow)
+    for values in ("parameters", "buffers"):
+        pairs = zip(getattr(expected, values)(), getattr(fast, values)(), strict=True)
+        kept, current = zip(*[(a.data, b.data) for a, b in pairs if a.is_floating_point()], strict=True)
+        get_ema_multi_avg_fn(0.9)(kept, current, None)
+    # At step 1,000 the ramp (1 + step) / (10 + step) = .991 lies above the decay.
+    update_average(slow, fast, decay=0.9, step=1000)
+    found = dict(slow.state_dict())
+    for name, tensor in expected.state_dict().items():
+        wanted = torch.tensor(5) if name.endswith("num_batches_tracked") else tensor
+        torch.testing.assert_close(found[name], wanted, msg=name)
+
+
+def test_the_average_forgets_the_start() -> None:
+    slow, fast = nn.Linear(1, 1), nn.Linear(1, 1)
+    nn.init.constant_(slow.weight, 0.0)
+    nn.init.constant_(fast.weight, 1.0)
+    # At the first step a tenth of the old value stays, whatever the decay.
+    update_average(slow, fast, decay=0.999, step=0)
+    assert slow.weight.item() == pytest.approx(0.9)
+
+
+def test_validation_equals_scikit_learn() -> None:
+    images, labels = given.patterned(1100, seed=5)
+    module = given.network_of().module
+    scale = torch.tensor([[110.0], [50.0]]).view(2, 1, 1, 1, 1)
+    found = validate(module, torch.from_numpy(images), torch.from_numpy(labels), scale, "fp32")
+    with torch.no_grad():
+        pixels = torch.from_numpy((images.transpose(0, 3, 1, 2).astype(np.float32) - 110) / 50)
+        probabilities = module(pixels).double().softmax(1).numpy()
+    assert found["val_loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+    assert found["val_top1"] == accuracy_score(labels, probabilities.argmax(1))
+
+
+def test_bad_settings_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(EdgemotionError, match=r"model\.precision is 'fp8'; use fp32 or bf16"):
+        train(tmp_path, precision="fp8")
+    with pytest.raises(EdgemotionError, match=r"train\.device is 'gpu', which does not work here") as caught:
+        train(tmp_path, device="gpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_auto_takes_what_is_there() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
