@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from edgemotion.compression.onnx_file import (
     add_probabilities,
@@ -31,8 +32,9 @@ IMAGES, LABELS = given.patterned(60, size=4)
 
 
 def linear_model(classes: int = 3, size: int = 4) -> onnx.ModelProto:
-    """Flattened pixels times fixed weights, ending in logits, with the traces an exporter leaves."""
-    weights = np.random.default_rng(0).normal(0, 0.02, (size * size, classes)).astype(np.float32)
+    """Pixels times each class's mean image, ending in logits, with the traces an exporter leaves."""
+    means = np.stack([IMAGES[number == LABELS].mean(0).ravel() for number in range(classes)], 1)
+    weights = (1e-4 * (means - means.mean(1, keepdims=True))).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["pixels"], name="cast", to=TensorProto.FLOAT),
@@ -106,21 +108,22 @@ def test_a_written_variant_is_what_the_runtime_takes(tmp_path: Path) -> None:
 
 
 def test_the_written_temperature_minimises_the_loss(tmp_path: Path) -> None:
-    # A class that is right in 42 of 60 images, always with the same margin m of two logits over the third, has the
-    # optimum where the probability equals .7; the same model with thrice the logits needs thrice the temperature.
-    found = []
+    # A fifth of the labels is wrong, so that neither certainty nor doubt is the best answer.
+    labels = np.where(np.arange(60) % 5 == 0, (LABELS + 1) % 3, LABELS)
+    temperatures = []
     for factor in (1, 3):
         model = linear_model()
         weights = model.graph.initializer[0]
         weights.CopyFrom(numpy_helper.from_array(factor * numpy_helper.to_array(weights), "weights"))
-        found.append(write_variant(tmp_path / "v", model, info_of(), (IMAGES, LABELS), threads=1)["temperature"])
-    losses = []
+        temperatures.append(write_variant(tmp_path / "v", model, info_of(), (IMAGES, labels), threads=1)["temperature"])
+    # Logits three times as large need a temperature three times as high.
+    assert temperatures[1] == pytest.approx(3 * temperatures[0], rel=1e-3)
     logits = run_logits(linear_model(), IMAGES, threads=1).astype(np.float64)
-    for temperature in (found[0] * 0.98, found[0], found[0] * 1.02):
-        chosen = softmax(logits / temperature, axis=1)[np.arange(60), LABELS]
-        losses.append(-np.log(chosen).mean())
+    losses = [
+        log_loss(labels, softmax(logits / temperature, axis=1))
+        for temperature in (0.98 * temperatures[0], temperatures[0], 1.02 * temperatures[0])
+    ]
     assert losses[1] == min(losses)
-    assert found[1] == pytest.approx(3 * found[0], rel=1e-3)
 
 
 def test_colour_networks_say_so(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_keeps_the_channels_of_large_magnitude() -> None:
         module[0].weight[1::2] *= 0.01
         module[4].weight[:, 1::2] *= 0.01
     wanted = module[0].weight[0::2].clone()
-    registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": 0.5, "round_to": 1})
+    registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": 0.45, "round_to": 1})
     assert torch.equal(module[0].weight, wanted)
 
 
@@ -67,14 +67,14 @@ def test_still_trains() -> None:
     module = pruned(0.5).train()
     images, labels = given.patterned(24)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(110).div(50)
-    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
     losses = []
-    for _ in range(20):
+    for _ in range(30):
         loss = nn.functional.cross_entropy(module(batch), torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -85,5 +85,5 @@ def test_a_ratio_outside_of_0_and_1_is_refused(macs_ratio: float) -> None:
 
 
 def test_a_share_that_rounding_forbids_is_refused() -> None:
-    with pytest.raises(EdgemotionError, match="macs_ratio 0.9 cannot be reached with round_to 8; lower one of them"):
+    with pytest.raises(EdgemotionError, match=r"macs_ratio 0\.9 cannot be reached with round_to 8; lower one of them"):
         pruned(0.9, round_to=8)

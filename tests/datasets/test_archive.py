@@ -103,7 +103,7 @@ def test_errors_call_the_archive_by_its_title(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no archive")
     with pytest.raises(EdgemotionError, match=r"^.*a\.zip is not a readable ZIP"):
         content_digest(tmp_path / "a.zip")
-    with pytest.raises(EdgemotionError, match="^faces from kaggle is not a readable ZIP"):
+    with pytest.raises(EdgemotionError, match=r"^faces from kaggle is not a readable ZIP"):
         content_digest(tmp_path / "a.zip", title="faces from kaggle")
 
 

@@ -29,7 +29,7 @@ def split_of(name: str, pictures: list[int], labels: list[int] | None = None) ->
 
 
 def published() -> dict[str, Split]:
-    """A pair within train, one image in train and val, one in train and test with another label, one in val and test."""
+    """A pair within train; one image in train and val, one in train and test (another label), one in val and test."""
     return {
         "train": split_of("train", [0, 0, 1, 2], labels=[0, 0, 1, 0]),
         "val": split_of("val", [1, 3], labels=[1, 1]),
@@ -122,7 +122,7 @@ def test_an_image_without_contrast_is_told_and_kept(image: np.ndarray, constant:
     assert splits["train"].ids == ["flat"]
 
 
-def test_equal_bytes_of_another_shape_are_not_the_same_picture_only_by_accident() -> None:
+def test_identity_is_that_of_the_pixels_not_of_their_memory() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(2, 6, 1)
     assert fingerprint(image) == fingerprint(image.copy())
     assert fingerprint(image) == fingerprint(np.repeat(image, 2, axis=1)[:, ::2])

@@ -92,8 +92,8 @@ def test_colour_is_rgb_and_gray_is_luma(tmp_path: Path) -> None:
     assert colour.image is not None
     assert gray.image is not None
     assert colour.image[0, 0].tolist() == [200, 0, 0]
-    # ITU-R BT.601: 0.299 of red.
-    assert gray.image[0, 0].tolist() == [60]
+    # ITU-R BT.601: 0.299 of red is 59.8; decoders round or cut.
+    assert gray.image[0, 0].tolist() in ([59], [60])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

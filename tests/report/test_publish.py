@@ -58,7 +58,9 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
         "select.json",
         "summary.json",
     ]
-    assert {path.stem for path in (folder / "figures").iterdir()} == set(figure_names(finished.variants))
+    assert {
+        path.relative_to(folder / "figures").with_suffix("").as_posix() for path in folder.glob("figures/**/*.png")
+    } == set(figure_names(finished.variants))
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
     assert environment["packages"]["numpy"]

@@ -66,7 +66,7 @@ def workspace(folder: Path) -> Path:
     write_split(folder / "data/prepared/train", given.split_of(240, seed=1))
     write_split(folder / "data/prepared/val", given.split_of(60, seed=2))
     changes = [
-        "model=lenet", "tracking=none", "threads=1", "train.epochs=25", "train.batch_size=16",
+        "model=lenet", "tracking=none", "threads=1", "train.epochs=15", "train.batch_size=16",
         "data.classes=[left,right,middle]", "train.device=cpu",
     ]  # fmt: skip
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):

@@ -39,15 +39,15 @@ def static(
             f"ranges need at least {MIN_CALIBRATION_IMAGES}"
         )
     chosen = np.random.default_rng(seed).choice(len(images), count, replace=False)
-    batches = np.array_split(images[np.sort(chosen)], max(1, len(chosen) // 32))
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.left = iter(batches)
+            # One by one, because the histogram methods need batches of one size.
+            self.left = iter(images[np.sort(chosen)][:, None])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.left, None)
-            return None if batch is None else {"images": batch}
+            image = next(self.left, None)
+            return None if image is None else {"images": image}
 
     with TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"

@@ -1,0 +1,333 @@
+"""download and prepare on real files: what they leave behind, and the one line for what they refuse."""
+
+import hashlib
+import inspect
+import os
+import runpy
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from edgemotion.datasets.archive import content_digest
+from edgemotion.datasets.splits import read_split
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_csv, read_json
+from edgemotion.settings import load
+from edgemotion.stages import prepare
+
+HOSTILE = runpy.run_path(str(Path(__file__).with_name("hostile_archives.py")))["HOSTILE"]
+ROOT = Path(__file__).parents[2]
+REAL = ROOT / "data/external/fer2013.zip"
+NOISE = [np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8) for number in range(8)]
+FACES = {
+    **{f"train/angry/{number}.png": NOISE[number] for number in (0, 1, 2)},
+    "train/happy/0.png": NOISE[3],
+    "train/happy/1.png": np.full((8, 8), 90, np.uint8),
+    "val/angry/0.png": NOISE[0],
+    "val/happy/0.png": NOISE[4],
+    "val/happy/1.png": NOISE[5],
+    "test/angry/0.png": NOISE[6],
+    "test/happy/0.png": NOISE[2],
+    "test/happy/1.png": NOISE[5],
+    "streams/000/0000_happy.png": NOISE[7],
+}
+
+
+def write_zip(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", compression) as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+    return path
+
+
+def write_faces(path: Path) -> Path:
+    """Five train, three val and three test images with known duplicates across them, one frame, one broken image."""
+    images = {name: cv2.imencode(".png", image)[1].tobytes() for name, image in FACES.items()}
+    return write_zip(path, images | {"train/happy/2.png": b"cut"})
+
+
+def parameters(**data: Any) -> Any:
+    """The composed settings with a dataset of two classes and 8x8 pixels, from ./faces.zip."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose("config", ["data.name=faces", "data.classes=[angry,happy]", "data.height=8", "data.width=8"])
+    OmegaConf.set_struct(config, False)
+    config.data.sources = {"archive": {"path": "faces.zip"}}
+    config.data.update(data)
+    return config
+
+
+def process(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the download stage as DVC does, in `folder`."""
+    command = [sys.executable, "-m", "edgemotion.stages.download"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the download stage in this process, which takes a tenth of the time; its error line.
+
+    A SystemExit with a text is what makes Python print that text alone on stderr and exit with 1.
+    """
+
+    def run(**data: Any) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["download"])
+        OmegaConf.save(parameters(**data), "params.yaml", resolve=True)
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("edgemotion.stages.download", run_name="__main__")
+        assert capsys.readouterr() == ("", "")
+        assert isinstance(caught.value.code, str)
+        return one_line(caught.value.code)
+
+    return run
+
+
+def one_line(text: str) -> str:
+    """The one error line of a stage that refused its input."""
+    (line,) = text.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def left(folder: Path) -> list[str]:
+    """Everything in data/raw."""
+    return sorted(path.name for path in (folder / "data/raw").iterdir()) if (folder / "data/raw").is_dir() else []
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_or_broken_archive_leaves_one_line_and_nothing_else(
+    tmp_path: Path, refused: Callable[..., str], case: str
+) -> None:
+    write, told = HOSTILE[case]
+    write(tmp_path / "faces.zip")
+    line = refused()
+    assert told in line
+    assert ".part" not in line
+    assert left(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["faces.zip", "params.yaml"]
+
+
+def test_an_archive_is_fetched_verified_and_kept(tmp_path: Path) -> None:
+    digest = content_digest(write_faces(tmp_path / "faces.zip"))
+    OmegaConf.save(parameters(digest=digest), tmp_path / "params.yaml", resolve=True)
+    first = process(tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == f"data/raw/faces.zip: from archive, content digest {digest}\n"
+    assert left(tmp_path) == ["faces.zip"]
+    (tmp_path / "faces.zip").unlink()
+    second = process(tmp_path)
+    assert (second.returncode, second.stdout) == (0, "data/raw/faces.zip is already there and verified\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "params.yaml"]
+
+
+def test_other_content_than_the_digest_says_is_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
+    found = content_digest(write_faces(tmp_path / "faces.zip"))
+    assert refused(digest="0" * 64) == (
+        f"faces from archive has the content digest {found[:12]}…, data.digest says 000000000000…; "
+        "get the original archive, or set data.digest=null to accept other content"
+    )
+    assert left(tmp_path) == []
+
+
+def test_a_refused_archive_does_not_replace_the_kept_one(tmp_path: Path, refused: Callable[..., str]) -> None:
+    kept = write_faces(tmp_path / "data/raw/faces.zip").read_bytes()
+    (tmp_path / "faces.zip").write_bytes(b"cut")
+    refused(digest="0" * 64)
+    assert left(tmp_path) == ["faces.zip"]
+    assert (tmp_path / "data/raw/faces.zip").read_bytes() == kept
+
+
+def test_a_damaged_kept_archive_is_fetched_again_from_the_next_source(tmp_path: Path) -> None:
+    digest = content_digest(write_faces(tmp_path / "faces.zip"))
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/faces.zip").write_bytes((tmp_path / "faces.zip").read_bytes()[:-9])
+    sources = {"kaggle": {"handle": "nonsense"}, "archive": {"path": "faces.zip"}}
+    config = parameters(digest=digest, sources=sources)
+    OmegaConf.save(config, tmp_path / "params.yaml", resolve=True)
+    result = process(tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "from archive" in result.stdout
+    assert content_digest(tmp_path / "data/raw/faces.zip") == digest
+
+
+def test_the_reasons_of_all_sources_are_told(tmp_path: Path, refused: Callable[..., str]) -> None:
+    sources = {"archive": {"path": "external/gone.zip"}, "kaggle": {"handle": "nonsense"}}
+    assert refused(sources=sources) == (
+        "no source has the dataset faces: external/gone.zip is missing (put the archive there); "
+        "Kaggle's nonsense did not download (Invalid dataset handle: nonsense)"
+    )
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        ({"archiv": {"path": "faces.zip"}}, "source 'archiv' does not exist; choose one of archive, kaggle"),
+        ({"archive": {"pth": "faces.zip"}}, "source archive has no argument 'pth'; it takes path"),
+        ({"archive": {}}, "source archive: Missing mandatory value: path (key path)"),
+        ({"archive": {"path": ["faces.zip"]}}, "source archive: Cannot convert 'ListConfig' to string"),
+    ],
+)
+def test_a_wrong_source_is_named(
+    tmp_path: Path, refused: Callable[..., str], sources: dict[str, Any], told: str
+) -> None:
+    assert refused(sources=sources).startswith(told)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nmae: x", "params.yaml: unknown key 'nmae'; correct it in configs/"),
+        ("seed: soon", "params.yaml: key 'seed': Value 'soon' of type 'str' could not be converted to Integer"),
+        ("data: [", "params.yaml is not valid YAML: "),
+        (None, "params.yaml is missing; compose it with `invoke params`"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_hydra_leaves_no_trace(tmp_path: Path, line: str | None, told: str) -> None:
+    write_faces(tmp_path / "faces.zip")
+    if line is not None:
+        text = OmegaConf.to_yaml(parameters(), resolve=True)
+        kept = [row for row in text.splitlines() if row.split(":")[0] != line.split(":")[0]]
+        (tmp_path / "params.yaml").write_text("\n".join([*kept, line]) + "\n")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = process(tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert one_line(result.stderr).startswith(told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def prepare_faces(folder: Path, monkeypatch: pytest.MonkeyPatch, **data: Any) -> dict[str, Any]:
+    """Run the prepare stage in `folder` and return its report."""
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    if not Path("data/raw/faces.zip").exists():
+        write_faces(Path("data/raw/faces.zip"))
+    inspect.unwrap(prepare.main)(load(parameters(**data)))
+    return read_json("data/prepared/data_report.json")
+
+
+def test_prepared_splits_are_clean_and_everything_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = prepare_faces(tmp_path, monkeypatch)
+    splits = {name: read_split(f"data/prepared/{name}") for name in ("train", "val", "test", "streams")}
+    # 0 stands in train and val, 2 in train and test, 5 in val and test.
+    assert splits["train"].ids == ["train/angry/1.png", "train/happy/0.png", "train/happy/1.png"]
+    assert splits["val"].ids == ["val/angry/0.png", "val/happy/0.png"]
+    assert splits["test"].ids == ["test/angry/0.png", "test/happy/0.png", "test/happy/1.png"]
+    assert splits["val"].leaked.tolist() == [True, False]
+    assert splits["test"].leaked.tolist() == [False, True, False]
+    assert splits["streams"].ids == ["streams/000/0000_happy.png"]
+    assert (splits["train"].images[0, :, :, 0] == NOISE[1]).all()
+    assert splits["train"].labels.tolist() == [0, 1, 1]
+    assert report["content_digest"] == content_digest("data/raw/faces.zip")
+    assert report["images"] == {"train": 3, "val": 2, "test": 3, "streams": 1}
+    assert report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert (report["dataset"], report["unreadable"], report["constant"]) == ("faces", 1, 1)
+    assert report["leaks"] == {
+        "test_in_train": 1,
+        "val_in_train": 1,
+        "val_in_test": 1,
+        "dropped": {"train": 2, "val": 1},
+    }
+    kinds = [row["kind"] for row in read_csv("data/prepared/findings.csv")]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "unreadable": 1,
+        "constant": 1,
+        "duplicate": 4,
+        "conflict": 2,
+    }
+    for name in ("class_balance", "samples"):
+        assert cv2.imread(f"reports/figures/{name}.png") is not None
+
+
+def test_the_official_splits_stay_whole_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = prepare_faces(tmp_path, monkeypatch, drop_leaks=False)
+    assert report["images"] == report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert read_split("data/prepared/test").leaked.tolist() == [False, True, False]
+    assert not report["drop_leaks"]
+
+
+def test_two_folders_get_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        prepare_faces(folder, monkeypatch)
+        digests.append(
+            {
+                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in folder.rglob("*")
+                if path.is_file() and "raw" not in path.parts
+            }
+        )
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 4 * 3 + 2 + 2
+
+
+def test_a_second_dataset_leaves_nothing_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_faces(tmp_path, monkeypatch)
+    images = {name: cv2.imencode(".png", image)[1].tobytes() for name, image in FACES.items() if "streams" not in name}
+    write_zip(Path("data/raw/faces.zip"), images)
+    report = prepare_faces(tmp_path, monkeypatch)
+    assert (len(read_split("data/prepared/streams")), report["unreadable"]) == (0, 0)
+    assert "unreadable" not in {row["kind"] for row in read_csv("data/prepared/findings.csv")}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"layout": "yol"}, "layout 'yol' does not exist; choose one of fer2013, image_folder"),
+        ({"classes": ["angry"]}, r"has the class 'happy', data\.classes has angry"),
+        ({"layout": "fer2013"}, "does not begin with Training"),
+        ({"name": "gone"}, r"data/raw/gone\.zip is not a readable ZIP"),
+    ],
+)
+def test_an_archive_that_does_not_fit_the_settings_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(EdgemotionError, match=told) as caught:
+        prepare_faces(tmp_path, monkeypatch, **data)
+    assert "\n" not in str(caught.value)
+    assert not Path("data/prepared").exists()
+
+
+def test_a_hostile_archive_is_not_prepared_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    HOSTILE["parent"][0](tmp_path / "data/raw/faces.zip")
+    with pytest.raises(EdgemotionError, match="unsafe member name"):
+        prepare_faces(tmp_path, monkeypatch)
+    assert not Path("data/prepared").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_file(), reason="data/external/fer2013.zip is not in this checkout")
+def test_the_real_fer2013_has_its_known_size_and_leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/fer2013.zip").symlink_to(REAL)
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        settings = load(compose("config", ["data=fer2013"]))
+    inspect.unwrap(prepare.main)(settings)
+    report = read_json("data/prepared/data_report.json")
+    # The challenge's own sizes; the duplicates also by Pillow and MD5 instead of OpenCV and BLAKE2.
+    assert report["images_published"] == {"train": 28709, "val": 3589, "test": 3589, "streams": 0}
+    assert report["images"]["test"] == 3589
+    assert (report["leaks"]["test_in_train"], report["leaks"]["val_in_train"]) == (288, 280)
+    assert report["duplicates"] == {
+        "groups": 1516,
+        "surplus_images": 1853,
+        "groups_across_splits": 557,
+        "groups_with_label_conflict": 57,
+    }
+    assert report["content_digest"] == settings.data.digest
+    assert report["unreadable"] == 0
+    assert int(read_split("data/prepared/test").leaked.sum()) == 288
