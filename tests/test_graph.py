@@ -1,10 +1,13 @@
 """dvc.yaml against the code: every stage depends on exactly the source files it imports."""
 
 import ast
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -66,9 +69,7 @@ def test_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
     entries = {SOURCE / f"edgemotion/stages/{stage}.py"}
     for package in ("datasets", "compression", "measure"):
         entries |= {
-            path
-            for name in REGISTERED.get(stage, [])
-            if (path := SOURCE / f"edgemotion/{package}/{name}.py").is_file()
+            path for name in REGISTERED.get(stage, []) if (path := SOURCE / f"edgemotion/{package}/{name}.py").is_file()
         }
     needed = closure(entries)
     # Whole folders are listed where the registry picks a file by name.
@@ -88,3 +89,67 @@ def test_every_stage_file_is_a_stage_of_the_graph() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_files_stay_short(stage: str) -> None:
     assert len((SOURCE / f"edgemotion/stages/{stage}.py").read_text().splitlines()) <= 60
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last commit, without data or cache."""
+    folder = tmp_path_factory.mktemp("clone") / "edgemotion"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+def stages_to_run(clone: Path, key: str = "", value: object = None) -> set[str]:
+    """Names of the stages that dvc repro would run after one key of params.yaml has changed."""
+    params = clone / "params.yaml"
+    committed = params.read_text()
+    if key:
+        config = OmegaConf.load(params)
+        OmegaConf.update(config, key, value, force_add=True)
+        OmegaConf.save(config, params)
+    command = ["dvc", "repro", "--dry", "--allow-missing"]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    params.write_text(committed)
+    return set(re.findall(r"Running stage '([^']+)'", done.stdout + done.stderr))
+
+
+def measured(variant: str) -> set[str]:
+    return {f"{stage}@{variant}" for stage in ("evaluate", "robustness", "temporal")}
+
+
+TAIL = {"profile", "select", "report"}
+
+
+@pytest.mark.slow
+def test_committed_numbers_belong_to_the_committed_code(clone: Path) -> None:
+    assert stages_to_run(clone) == set(), "run `dvc repro` and commit dvc.lock and reports/"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (
+            "quantize.int8_static.args.calibration_images",
+            400,
+            {"quantize@int8_static", *measured("int8_static"), *TAIL},
+        ),
+        (
+            "prune.sparse.args.sparsity",
+            0.7,
+            {"prune@sparse", "export@sparse", *measured("sparse"), *TAIL},
+        ),
+        ("select.max_size_mb", 2.0, {"select", "report"}),
+        ("profile.rounds", 500, TAIL),
+    ],
+)
+def test_a_setting_reruns_only_what_depends_on_it(clone: Path, key: str, value: object, expected: set[str]) -> None:
+    assert stages_to_run(clone, key, value) == expected
+
+
+@pytest.mark.slow
+def test_another_network_reruns_from_train_on(clone: Path) -> None:
+    rerun = stages_to_run(clone, "model.name", "lenet")
+    with Repo(str(clone)) as repo:
+        everything = {stage.name for stage in repo.index.stages}
+    assert rerun == everything - {"download", "prepare"}

@@ -29,7 +29,9 @@ def test_invoke_tasks_named_in_a_page_exist(page: Path) -> None:
 def test_shortcuts_have_a_help_line() -> None:
     module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
     collection = Collection.from_module(module)
-    assert {"params", "repro", "test", "lint", "mlflow", "report", "clean", "reproducible"} <= set(collection.task_names)
+    assert {"params", "repro", "test", "lint", "mlflow", "report", "clean", "reproducible"} <= set(
+        collection.task_names
+    )
     assert all(collection[name].__doc__ for name in collection.task_names)
 
 

@@ -28,7 +28,7 @@ def test_the_map_is_the_paper_s_formula() -> None:
     images[0, 0, 0, 0] = 3.0
     images[0, 0, 3, 3] = 1.0
     heat = grad_cam(Quadrant(), images, torch.tensor([0]))
-    # The channel weight is the mean gradient, (1/4 * 4 pixels) / 16 = 1/16, so the map is the feature map over its maximum.
+    # The channel weight is the mean gradient, 4 pixels of 1/4 over 16, so the map is the features over their maximum.
     expected = np.zeros((4, 4), np.float32)
     expected[0, 0], expected[3, 3] = 1.0, 1 / 3
     np.testing.assert_allclose(heat[0], expected, atol=1e-6)

@@ -94,7 +94,7 @@ def write_variant(root: Path, name: str, labels: np.ndarray, easy: np.ndarray, s
     leaked = np.arange(len(labels)) % 12 == 0
     scores = evaluate(probabilities, labels, leaked, classes)
     macs = 21_000_000 if name.startswith("pruned") else 43_000_000
-    sizes = {"size_bytes": size, "macs": macs}
+    sizes = {"size_bytes": size, "compressed_bytes": round(0.9 * size), "macs": macs}
     val = {"n": 780, "top1": round(0.715 - lost, 6)}
     write_json(
         root / f"reports/evaluate/{name}.json", {"variant": name, "split": "test", **scores, "val": val, **sizes}

@@ -74,7 +74,8 @@ def test_missing_reports_are_named(settings: Settings) -> None:
 
 def test_verdicts_say_when_int8_loses(settings: Settings) -> None:
     sentences = {sentence.split()[0]: sentence for sentence in verdicts(summary_of(settings))}
-    assert list(sentences) == ["int8_static", "int8_dynamic", "pruned_int8"]
+    assert list(sentences) == ["int8_static", "int8_dynamic", "pruned", "pruned_int8", "sparse"]
+    assert all(sentence.endswith(" MB under gzip.") for sentence in sentences.values())
     assert "is slower than fp32: 0.24 times its speed" in sentences["int8_dynamic"]
     assert "loses 5.5 points of top-1" in sentences["int8_dynamic"]
     assert "is 2.26 times as fast as fp32" in sentences["int8_static"]

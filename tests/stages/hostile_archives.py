@@ -19,6 +19,8 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 
 def named(name: str, attributes: int = 0o100644) -> Write:
+    """A member of this very name and mode beside a harmless one."""
+
     def write(path: Path) -> None:
         info = zipfile.ZipInfo("plain.png")
         # ZipInfo would turn separators; the name goes in as a hostile tool writes it.
@@ -57,6 +59,8 @@ def damaged(compression: int) -> Write:
 
 
 def cut(share: float) -> Write:
+    """The first bytes of a sound archive, as a broken download leaves them."""
+
     def write(path: Path) -> None:
         zipped({f"train/angry/{number}.png": b"face" * 50 for number in range(4)})(path)
         content = path.read_bytes()

@@ -187,7 +187,7 @@ def mix(first: View, second: View, share: float) -> View:
     return View(*((1 - share) * start + share * end for start, end in ends))
 
 
-def render_stream(rng: np.random.Generator, frames: int, dwell: int = 12) -> tuple[np.ndarray, list[str]]:
+def render_stream(rng: np.random.Generator, frames: int, dwell: int = 30) -> tuple[np.ndarray, list[str]]:
     """Film one person through changing emotions: images uint8 [F,48,48] and a label a frame.
 
     An apex lasts about `dwell` frames, onset and offset 3 to 8. Pose and lighting move smoothly, eyes blink, sensor

@@ -84,7 +84,8 @@ def join(results: Results, name: str, seed: int) -> dict[str, Any]:
     evaluation, info, timing = results.evaluations[name], results.infos[name], results.profile["variants"][name]
     temporal = results.temporal[name]
     return {
-        **{key: info[key] for key in ("method", "parent", "temperature", "sha256", "size_bytes", "macs")},
+        **{key: info[key] for key in ("method", "parent", "temperature", "sha256")},
+        **{key: info[key] for key in ("size_bytes", "compressed_bytes", "macs")},
         "top1": evaluation["top1"],
         "top1_ci": evaluation["top1_ci"],
         "top1_leak_free": evaluation["leak_free"]["top1"],
@@ -109,12 +110,17 @@ def compare(reference: np.ndarray, other: np.ndarray, seed: int) -> dict[str, An
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[str]:
-    """One plain sentence for each int8 variant on whether it is faster, and as accurate, as fp32."""
+    """One plain sentence for each compressed variant on whether it is faster, and as accurate, as fp32."""
     return [
-        f"{name} {speed_verdict(entry)} and {accuracy_verdict(entry['drop'])}."
+        f"{name} {speed_verdict(entry)} and {accuracy_verdict(entry['drop'])}; {size_verdict(entry)}."
         for name, entry in summary["variants"].items()
-        if entry["method"].endswith("_int8")
+        if name != "fp32"
     ]
+
+
+def size_verdict(entry: Mapping[str, Any]) -> str:
+    """Zeroed weights stay in the file and only show under compression, so both sizes are told."""
+    return f"{entry['size_bytes'] / 1e6:.2f} MB, {entry['compressed_bytes'] / 1e6:.2f} MB under gzip"
 
 
 def speed_verdict(entry: Mapping[str, Any]) -> str:
