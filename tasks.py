@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from invoke import Context, task
 
@@ -78,8 +79,14 @@ def publish(c: Context, name: str) -> None:
         sys.exit(f"error: {error}")
 
 
-# What is measured in seconds or MiB, and what is made from it, may differ between two clones; nothing else may.
+# What is measured in seconds or bytes of memory, and what is made from it, may differ between two clones.
 TIMED_STAGES = {"profile", "select", "report"}
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Stages whose records in two dvc.lock files differ, the timed ones left out."""
+    names = (set(first) | set(second)) - TIMED_STAGES
+    return sorted(name for name in names if first.get(name) != second.get(name))
 
 
 @task
@@ -91,21 +98,17 @@ def reproducible(c: Context) -> None:
         locks = []
         for place in ("first", "second/deeper"):
             clone = Path(folder) / place
-            c.run(f"git clone -q . {clone.as_posix()!r}")
-            external = ROOT / "data/external"
-            if external.is_dir():
-                shutil.copytree(external, clone / "data/external", dirs_exist_ok=True)
+            c.run(f"git clone --quiet {ROOT.as_posix()!r} {clone.as_posix()!r}")
+            if (ROOT / "data/external").is_dir():
+                shutil.copytree(ROOT / "data/external", clone / "data/external", dirs_exist_ok=True)
             with c.cd(str(clone)):
-                # The clone's own cache is empty, so a committed lock file cannot bring results back.
+                # Forced, because the committed reports would let DVC skip the stages that only write reports.
                 c.run("dvc repro --force", hide="out")
             locks.append(load_yaml(str(clone / "dvc.lock"))["stages"])
-        compared = sorted(set(locks[0]) | set(locks[1]))
-        different = [name for name in compared if name not in TIMED_STAGES and locks[0].get(name) != locks[1].get(name)]
-        if different:
+        if different := differences(*locks):
             sys.exit(f"error: these stages differ between two clones: {', '.join(different)}")
-        print(
-            f"{len(compared) - len(TIMED_STAGES)} stages are identical in two clones; not compared: {', '.join(sorted(TIMED_STAGES))}"
-        )
+        same = len(locks[0]) - len(TIMED_STAGES)
+        print(f"{same} stages are identical in two clones; not compared: {', '.join(sorted(TIMED_STAGES))}")
 
 
 @task(help={"data": "also the prepared data and the DVC cache"})
