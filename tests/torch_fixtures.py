@@ -3,10 +3,12 @@
 Test folders are no packages: a test file takes what it needs with `runpy.run_path`.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -90,6 +92,17 @@ def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Tra
     return Train(**{**given, **changes}, augment=Augment(**{**NO_AUGMENT, **(augment or {})}))
 
 
-def read_bytes(folder: Path) -> dict[str, bytes]:
-    """All files of a folder by their relative path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def digest(content: bytes) -> str:
+    """SHA-256 in hex; a failed comparison of the bytes themselves would keep pytest busy for minutes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of all files of a folder by their relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in paths}
+
+
+def model_digest(model: onnx.ModelProto) -> str:
+    """SHA-256 of a model as it would be written."""
+    return digest(model.SerializeToString(deterministic=True))

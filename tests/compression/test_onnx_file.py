@@ -48,8 +48,10 @@ def linear_model(classes: int = 3, size: int = 4) -> onnx.ModelProto:
         doc_string="/home/someone",
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    for item in (graph.node[0], graph.input[0], graph.initializer[0], graph):
-        entry = model.graph.metadata_props.add() if item is graph else item.metadata_props.add()
+    # make_model has copied the graph.
+    graph = model.graph
+    for item in (graph, graph.node[0], graph.input[0], graph.initializer[0]):
+        entry = item.metadata_props.add()
         entry.key, entry.value = "pkg.torch.onnx.stack_trace", "/home/someone/model.py"
     model.doc_string, model.producer_version = "/home/someone", "2.15"
     add_probabilities(model)
@@ -84,7 +86,7 @@ def test_strip_leaves_nothing_of_the_exporter() -> None:
     before = run_logits(model, IMAGES, threads=1)
     assert b"/home/someone" in model.SerializeToString()
     strip(model)
-    assert b"/home/someone" not in model.SerializeToString()
+    assert model.SerializeToString().find(b"/home/someone") == -1
     for message in messages(model):
         assert not getattr(message, "doc_string", "") and not list(getattr(message, "metadata_props", []))
     assert not model.producer_version
@@ -135,17 +137,17 @@ def test_colour_networks_say_so(tmp_path: Path) -> None:
 def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_variant(tmp_path / name, linear_model(), info_of(), (IMAGES, LABELS), threads=1)
-    assert given.read_bytes(tmp_path / "a") == given.read_bytes(tmp_path / "b")
+    assert given.digests(tmp_path / "a") == given.digests(tmp_path / "b")
 
 
 def test_a_model_that_fails_leaves_the_old_variant(tmp_path: Path) -> None:
     write_variant(tmp_path / "v", linear_model(), info_of(), (IMAGES, LABELS), threads=1)
-    before = given.read_bytes(tmp_path / "v")
+    before = given.digests(tmp_path / "v")
     broken = linear_model()
     broken.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(Exception, match="NoSuchOperator"):
         write_variant(tmp_path / "v", broken, info_of(), (IMAGES, LABELS), threads=1)
-    assert given.read_bytes(tmp_path) == {f"v/{name}": content for name, content in before.items()}
+    assert given.digests(tmp_path) == {f"v/{name}": content for name, content in before.items()}
 
 
 @pytest.mark.parametrize(

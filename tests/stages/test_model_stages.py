@@ -139,7 +139,7 @@ def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, pare
     logits, probabilities = Classifier(folder).run(given.patterned(20, seed=2)[0])
     np.testing.assert_allclose(probabilities, softmax(logits / info["temperature"], axis=1), atol=1e-6)
     assert top1(finished, name) > 0.9
-    assert str(finished).encode() not in (folder / "model.onnx").read_bytes()
+    assert (folder / "model.onnx").read_bytes().find(str(finished).encode()) == -1
 
 
 def test_structured_pruning_halves_the_macs(finished: Path) -> None:
@@ -180,9 +180,9 @@ def test_running_again_gives_the_same_bytes(finished: Path, tmp_path: Path, monk
         run(prune, item=item)
     run(export, item="pruned")
     run(quantize, item="pruned_int8")
-    found = given.read_bytes(tmp_path)
+    found = given.digests(tmp_path)
     assert len([name for name in found if name.startswith("models/")]) == 13
-    assert found == {name: content for name, content in given.read_bytes(finished).items() if name in found}
+    assert found == {name: content for name, content in given.digests(finished).items() if name in found}
 
 
 def test_missing_inputs_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_a_damaged_parent_is_not_quantized(finished: Path, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     parent = Path("models/variants/fp32")
     parent.mkdir(parents=True)
-    for name, content in given.read_bytes(finished / parent).items():
-        (parent / name).write_bytes(content + b"x" if name == "model.onnx" else content)
+    for path in (finished / parent).iterdir():
+        (parent / path.name).write_bytes(path.read_bytes() + (b"x" if path.name == "model.onnx" else b""))
     with pytest.raises(EdgemotionError, match=r"fp32/model\.onnx has the SHA-256"):
         run(quantize, item="int8_static")

@@ -25,6 +25,8 @@ COPIED = (
     "dvc.lock",
     "data/prepared/data_report.json",
 )
+# These show images of the dataset, which may not be ours to publish.
+PICTURES = ("samples", "gradcam")
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "dvc", "hydra-core", "mlflow")
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -52,7 +54,7 @@ def publish(name: str, root: Path | str = ".") -> Path:
         for path in COPIED:
             shutil.copyfile(root / path, partial / Path(path).name)
         write_json(partial / "environment.json", profile["environment"] | {"packages": installed()})
-        for figure in figure_names(given.variants):
+        for figure in set(figure_names(given.variants)) - set(PICTURES):
             source = root / "reports/figures" / f"{figure}.png"
             target = partial / "figures" / f"{figure}.png"
             if not source.is_file():
