@@ -164,3 +164,9 @@ def test_a_number_of_channels_that_no_image_has_is_refused() -> None:
 )
 def test_a_name_that_no_stage_makes_is_refused(path: str, value: Any, told: str) -> None:
     assert message(changed(path, value)).startswith(f"params.yaml: {told}")
+
+
+@pytest.mark.parametrize("path", ["train/epochs", "prune/pruned/epochs"])
+def test_a_training_without_an_epoch_is_refused(path: str) -> None:
+    told = f"params.yaml: {path.replace('/', '.')} is 0; it must be at least 1"
+    assert message(changed(path, 0)) == told

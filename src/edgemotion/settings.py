@@ -181,7 +181,7 @@ def load(config: DictConfig) -> Settings:
     assert isinstance(settings, Settings)
     if settings.data.channels not in (1, 3):
         raise EdgemotionError(f"{PARAMS}: data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)")
-    check_names(settings)
+    check_values(settings)
     return settings
 
 
@@ -203,8 +203,8 @@ def parse(path: Path | str = PARAMS) -> DictConfig:
     return config
 
 
-def check_names(settings: Settings) -> None:
-    """Every network, variant and parent that is named must be made by some stage."""
+def check_values(settings: Settings) -> None:
+    """Every network, variant and parent that is named must be made by some stage, and every training needs an epoch."""
     made_networks = ["fp32", *settings.prune]
     made_variants = [*settings.networks, *settings.quantize]
     for key, wanted, made in (
@@ -217,5 +217,11 @@ def check_names(settings: Settings) -> None:
                 raise EdgemotionError(
                     f"{PARAMS}: {key} names {name!r}, which no stage makes; there are {', '.join(made)}"
                 )
+    for key, epochs in [
+        ("train", settings.train.epochs),
+        *((f"prune.{n}", p.epochs) for n, p in settings.prune.items()),
+    ]:
+        if epochs < 1:
+            raise EdgemotionError(f"{PARAMS}: {key}.epochs is {epochs}; it must be at least 1")
     if "fp32" not in settings.variants:
         raise EdgemotionError(f"{PARAMS}: variants must hold 'fp32', the reference of every comparison")

@@ -1,6 +1,8 @@
 """A float ONNX file and calibration images in, an int8 ONNX model out."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,9 +51,8 @@ def static(
             image = next(self.left, None)
             return None if image is None else {"images": image}
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "model.onnx"
-        quietly()
         quantize_static(
             source,
             target,
@@ -71,13 +72,17 @@ def dynamic(source: Path, images: np.ndarray, seed: int, *, per_channel: bool) -
     """Dynamic int8: weights are stored as int8, activation ranges are measured at each inference."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "model.onnx"
-        quietly()
         quantize_dynamic(source, target, per_channel=per_channel, weight_type=QuantType.QUInt8)
         return onnx.load(target)
 
 
-def quietly() -> None:
-    """The quantizer advises a pre-processing step that changes nothing on these exports."""
-    logging.getLogger().setLevel(logging.ERROR)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the quantizer's advice of a pre-processing step, which changes nothing on these exports."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
