@@ -118,7 +118,9 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     readme.write_text("# Title\n<!-- results -->\nstale\n<!-- /results -->\nend\n")
     update_readme()
     text = readme.read_text()
-    assert text.startswith("# Title\n<!-- results -->\n\n### a-run: synthetic, network compact\n")
+    assert text.startswith(
+        "# Title\n<!-- results -->\n\n### [a-run](reports/published/a-run/): synthetic, network compact\n"
+    )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text
     assert "- int8_dynamic is slower than fp32" in text
