@@ -157,10 +157,10 @@ def test_distractions_stay_below_the_neutral_threshold() -> None:
 
 
 def test_stream_label_follows_the_threshold() -> None:
-    _, labels = render_stream(np.random.default_rng(3), 200)
+    _, labels = render_stream(np.random.default_rng(3), 300, dwell=12)
     sampled = np.random.default_rng(3)
     sample_identity(sampled)
-    for label, (emotion, peak, _, share) in zip(labels, plan_expressions(sampled, 200, 12), strict=True):
+    for label, (emotion, peak, _, share) in zip(labels, plan_expressions(sampled, 300, 12), strict=True):
         assert label == (emotion if peak * share >= 0.25 else "neutral")
     assert len(set(labels)) >= 5 and "neutral" in labels
 

@@ -130,7 +130,7 @@ def test_corrupted_pixels_are_the_same_beside_other_scenarios(workspace: Path) -
 
 def test_temporal_draws_streams_from_test(workspace: Path) -> None:
     write_split("data/prepared/test", split_of([0, 1, 2] * 200, noise=70))
-    run(temporal, settings_of())
+    run(temporal, settings_of("temporal.process_noise=0.001"))
     report = read("reports/temporal/fp32.json")
     assert (report["source"], report["streams"], report["frames"]) == ("sampled", 1, 300)
     assert report["smoothed"]["flips_per_frame"] < 0.5 * report["raw"]["flips_per_frame"]

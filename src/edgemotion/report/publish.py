@@ -156,6 +156,9 @@ def section(folder: Path) -> str:
         f"Latency of one image on {machine['cpu']}, {threads}; "
         f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."
     )
+    slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
+    if slower:
+        notes += f" Slower than fp32 here: {', '.join(slower)}."
     return f"{title}\n\n{results_table(summary)}\n{notes}\n"
 
 
