@@ -10,18 +10,26 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from omegaconf import OmegaConf
 
+from edgemotion import registry, settings
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 STAGES = sorted(path.stem for path in (SOURCE / "edgemotion/stages").glob("*.py") if path.stem != "__init__")
 # They carry bytes and settings, they make no numbers; a change in them must not train anything again.
 PLUMBING = {f"src/edgemotion/{name}.py" for name in ("errors", "files", "registry", "settings", "tracking")}
-# What the registry imports by name, for the stages that call it.
+# What the registry imports by name in the stages that call it; a layout, a network and a pruning method have the file
+# of their name, so that a new one beside them runs nothing again.
+SETTINGS = settings.read(ROOT / "params.yaml")
+NETWORK = f"networks/{SETTINGS.model.name}"
 REGISTERED = {
-    "download": ["archive", "kaggle", "synthetic"],
-    "prepare": ["fer2013", "image_folder"],
-    "prune": ["structured", "unstructured"],
-    "quantize": ["quantize"],
-    "robustness": ["corruptions"],
+    "download": ["datasets/archive", "datasets/kaggle", "datasets/synthetic"],
+    "prepare": [f"datasets/{SETTINGS.data.layout}"],
+    "train": [NETWORK],
+    "prune": [NETWORK, *(f"compression/{entry.method}" for entry in SETTINGS.prune.values())],
+    "export": [NETWORK],
+    "explain": [NETWORK],
+    "quantize": ["compression/quantize"],
+    "robustness": ["measure/corruptions"],
 }
 
 
@@ -67,17 +75,12 @@ def listed(stage: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
-    entries = {SOURCE / f"edgemotion/stages/{stage}.py"}
-    for package in ("datasets", "compression", "measure"):
-        entries |= {
-            path for name in REGISTERED.get(stage, []) if (path := SOURCE / f"edgemotion/{package}/{name}.py").is_file()
-        }
-    needed = closure(entries)
-    # Whole folders are listed where the registry picks a file by name.
-    for folder in ("networks", "training"):
-        if any(name.startswith(f"src/edgemotion/{folder}/") for name in needed):
-            modules = {path for path in (SOURCE / "edgemotion" / folder).glob("*.py") if path.name != "__init__.py"}
-            needed |= closure(modules)
+    needed = closure({SOURCE / f"edgemotion/{name}.py" for name in (f"stages/{stage}", *REGISTERED.get(stage, []))})
+    # The folder of the training code is listed whole.
+    if any(name.startswith("src/edgemotion/training/") for name in needed):
+        needed |= closure(
+            {path for path in (SOURCE / "edgemotion/training").glob("*.py") if path.name != "__init__.py"}
+        )
     assert listed(stage) == needed
 
 
@@ -165,3 +168,10 @@ def test_another_network_reruns_from_train_on(clone: Path) -> None:
     with Repo(str(clone)) as repo:
         everything = {stage.name for stage in repo.index.stages}
     assert rerun == everything - {"download", "prepare"}
+
+
+@pytest.mark.parametrize("kind", ["layout", "network", "prune"])
+def test_an_entry_that_a_stage_depends_on_has_the_file_of_its_name(kind: str) -> None:
+    folder = SOURCE / registry.FOLDERS[kind].replace(".", "/")
+    for name in registry.names(kind):
+        assert f'@register("{kind}")' in (folder / f"{name}.py").read_text()

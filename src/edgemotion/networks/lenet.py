@@ -9,7 +9,7 @@ from edgemotion.registry import register
 def lenet(*, classes: int, channels: int, height: int, width: int, dropout: float) -> nn.Module:
     """Build LeNet for inputs of at least 16x16."""
     rows, columns = ((size // 2 - 4) // 2 for size in (height, width))
-    return nn.Sequential(
+    network = nn.Sequential(
         nn.Conv2d(channels, 6, 5, padding=2),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -24,3 +24,9 @@ def lenet(*, classes: int, channels: int, height: int, width: int, dropout: floa
         nn.Dropout(dropout),
         nn.Linear(84, classes),
     )
+    # Without normalisation the default initial weights shrink the signal layer by layer (He et al. 2015).
+    for layer in network:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return network
