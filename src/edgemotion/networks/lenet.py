@@ -28,5 +28,5 @@ def lenet(*, classes: int, channels: int, height: int, width: int, dropout: floa
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
     return network
