@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent
 @task
 def params(c: Context) -> None:
     """Compose configs/ into params.yaml and check it against the schema."""
-    sys.path.insert(0, str(ROOT / "src"))
     from dvc.utils.hydra import compose_and_dump
 
     from edgemotion.errors import EdgemotionError
@@ -67,7 +66,6 @@ def report(c: Context) -> None:
 @task(help={"name": "folder below reports/published/"})
 def publish(c: Context, name: str) -> None:
     """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""
-    sys.path.insert(0, str(ROOT / "src"))
     from edgemotion.errors import EdgemotionError
     from edgemotion.report.publish import publish as copy_results
     from edgemotion.report.publish import update_readme
@@ -124,7 +122,6 @@ def clean(c: Context, data: bool = False) -> None:
 @task
 def summary(c: Context) -> None:
     """Print the results of the last run as a table."""
-    sys.path.insert(0, str(ROOT / "src"))
     from edgemotion.report.tables import results_table
 
     print(results_table(json.loads((ROOT / "reports/summary.json").read_text(encoding="utf-8"))))

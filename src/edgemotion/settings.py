@@ -179,8 +179,6 @@ def load(config: DictConfig) -> Settings:
         key = error.full_key or section
         raise EdgemotionError(f"{PARAMS}: key {key!r}: {str(error).splitlines()[0]}") from None
     assert isinstance(settings, Settings)
-    if settings.data.channels not in (1, 3):
-        raise EdgemotionError(f"{PARAMS}: data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)")
     check_values(settings)
     return settings
 
@@ -204,7 +202,9 @@ def parse(path: Path | str = PARAMS) -> DictConfig:
 
 
 def check_values(settings: Settings) -> None:
-    """Every network, variant and parent that is named must be made by some stage, and every training needs an epoch."""
+    """Names must be made by some stage, a training needs an epoch, images have 1 or 3 channels."""
+    if settings.data.channels not in (1, 3):
+        raise EdgemotionError(f"{PARAMS}: data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)")
     made_networks = ["fp32", *settings.prune]
     made_variants = [*settings.networks, *settings.quantize]
     for key, wanted, made in (

@@ -7,6 +7,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.figure import Figure
     from torch import nn
 
 
@@ -49,15 +50,13 @@ def pick(labels: np.ndarray, classes: int, count: int) -> np.ndarray:
 
 def draw(
     images: np.ndarray, heat: np.ndarray, truth: Sequence[str], predicted: Sequence[str], columns: int
-) -> "object":
+) -> "Figure":
     """A figure of faces with their heat maps laid over; a wrong prediction is written in red."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     rows = -(-len(images) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(columns * 1.1, rows * 1.3), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(columns * 1.1, rows * 1.3), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, warm, true, found in zip(grid.flat, images, heat, truth, predicted, strict=False):

@@ -6,17 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from edgemotion.datasets.splits import Split
-from edgemotion.files import replacing
+from edgemotion.report.png import save
 
 
 def class_balance(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
     """Draw images a class (columns) and split (colours), on a log scale so that rare classes show."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
     width = 0.8 / len(counts)
     for number, (split, classes) in enumerate(counts.items()):
         places = np.arange(len(classes)) + (number - (len(counts) - 1) / 2) * width
@@ -33,15 +31,11 @@ def class_balance(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
 
 def samples(path: Path, split: Split, classes: Sequence[str], columns: int = 10, seed: int = 0) -> None:
     """Draw a grid of random images, a row a class."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     generator = np.random.default_rng(seed)
-    figure, grid = plt.subplots(
-        len(classes), columns, figsize=(columns * 0.8, len(classes) * 0.84), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(columns * 0.8, len(classes) * 0.84), layout="constrained")
+    grid = figure.subplots(len(classes), columns, squeeze=False)
     for label, (name, row) in enumerate(zip(classes, grid, strict=True)):
         found = np.flatnonzero(split.labels == label)
         chosen = generator.choice(found, size=min(columns, len(found)), replace=False)
@@ -52,12 +46,3 @@ def samples(path: Path, split: Split, classes: Sequence[str], columns: int = 10,
             axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
         row[0].set_title(name, fontsize=9, loc="left")
     save(figure, path)
-
-
-def save(figure: object, path: Path) -> None:
-    """Write a figure as PNG, byte-identical for the same content, and free it."""
-    import matplotlib.pyplot as plt
-
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)  # type: ignore[attr-defined]
-    plt.close(figure)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgemotion.files import replacing
+from edgemotion.report.png import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 FOLDER = Path("reports/figures")
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a6d00")
-DPI = 110
 
 
 def figure_names(variants: Sequence[str]) -> list[str]:
@@ -130,9 +129,3 @@ def tidy(figure: "Figure", axes: "Axes", grid: str) -> "Figure":
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def save(figure: "Figure", path: Path) -> None:
-    """Write a PNG without the drawing library's version in it."""
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})

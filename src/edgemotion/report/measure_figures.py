@@ -2,16 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgemotion.files import replacing
+from edgemotion.report.png import save
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-DPI = 110
 INK, RAW, SMOOTHED, BAND = "#1f2933", "#e07b39", "#1f5fa8", "#c9d6e3"
 
 
@@ -74,9 +69,3 @@ def temporal_figure(
         axes.grid(color="#e4e8ec", linewidth=0.6)
         axes.set_axisbelow(True)
     save(figure, path)
-
-
-def save(figure: "Figure", path: Path | str) -> None:
-    """Write a PNG without the drawing library's version in it."""
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})

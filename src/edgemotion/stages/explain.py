@@ -7,7 +7,7 @@ import torch
 from edgemotion.datasets.splits import read_split
 from edgemotion.measure import gradcam
 from edgemotion.networks import network
-from edgemotion.report.data_figures import save
+from edgemotion.report.png import save
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
 from edgemotion.training.loop import nchw, normalise
