@@ -30,7 +30,7 @@ def entries(settings: Settings) -> list[tuple[str, str, dict[str, Any], set[str]
     """Kind, name, arguments and the program's own keywords of everything that the settings choose by name."""
     return [
         *(("source", name, args, set()) for name, args in settings.data.sources.items()),
-        ("layout", settings.data.layout, {}, {"channels"}),
+        ("layout", settings.data.layout, settings.data.args, {"channels"}),
         ("network", settings.model.name, settings.model.args, NETWORK_GIVES),
         *(("prune", entry.method, entry.args, set()) for entry in settings.prune.values()),
         *(("quantize", entry.method, entry.args, set()) for entry in settings.quantize.values()),

@@ -22,6 +22,7 @@ FOLDERS = {
     "source": "edgemotion.datasets",
     "layout": "edgemotion.datasets",
     "network": "edgemotion.networks",
+    "trainer": "edgemotion.training",
     "quantize": "edgemotion.compression",
     "prune": "edgemotion.compression",
     "corruption": "edgemotion.measure",

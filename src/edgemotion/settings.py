@@ -23,6 +23,9 @@ class Data:
     # SHA-256 over the sorted member names and bytes; null accepts any content and records its digest.
     digest: str | None
     layout: str
+    # Arguments of the layout.
+    args: dict[str, Any]
+    # In the order of the logits; empty takes the classes that the archive has, sorted.
     classes: list[str]
     height: int
     width: int
@@ -39,6 +42,13 @@ class Model:
     # Autocast type on a CPU: bf16 is faster for dense networks and slower for depthwise ones.
     precision: str
     args: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What reports call it: compact, efficientnet_b0, yolo11n."""
+        if "architecture" in self.args:
+            return str(self.args["architecture"])
+        return f"{self.name}_{self.args['variant']}" if "variant" in self.args else self.name
 
 
 @dataclass
@@ -57,16 +67,23 @@ class Augment:
 
 @dataclass
 class Train:
-    """The training loop."""
+    """How a network is trained."""
 
+    # The file in training/ that does it: classifier or yolo.
+    trainer: str
     epochs: int
     batch_size: int
+    optimizer: str
     learning_rate: float
     momentum: float
     weight_decay: float
     warmup: float
     label_smoothing: float
     ema_decay: float
+    # Against rare classes: none, weights (in the loss) or sampling (of the batches).
+    balance: str
+    # Prefixes of the names of parameters that keep their values.
+    freeze: list[str]
     device: str
     augment: Augment
 
