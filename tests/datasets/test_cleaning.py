@@ -1,6 +1,7 @@
 """Splits share no image after cleaning, and everything found is told."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgemotion.datasets.cleaning import Finding, clean, collect, fingerprint
 from edgemotion.datasets.images import Record
-from edgemotion.datasets.splits import Split
+from edgemotion.datasets.splits import Split, whole_boxes
 from edgemotion.errors import EdgemotionError
 
 CLASSES = ["angry", "happy"]
@@ -25,6 +26,8 @@ def split_of(name: str, pictures: list[int], labels: list[int] | None = None) ->
         ids=[f"{name}{place}" for place in range(len(pictures))],
         leaked=np.zeros(len(pictures), bool),
         streams=np.zeros(len(pictures), np.int64),
+        boxes=whole_boxes(len(pictures)),
+        classes=CLASSES,
     )
 
 
@@ -44,7 +47,7 @@ def fingerprints(split: Split) -> set[str]:
 
 
 def test_leaking_copies_are_dropped_and_the_test_split_stays_whole() -> None:
-    splits, _, counts = clean(published(), CLASSES, drop_leaks=True)
+    splits, _, counts = clean(published(), drop_leaks=True)
     assert splits["train"].ids == ["train0", "train1"]
     assert splits["val"].ids == ["val0"]
     assert splits["test"].ids == ["test0", "test1", "test2"]
@@ -57,18 +60,18 @@ def test_leaking_copies_are_dropped_and_the_test_split_stays_whole() -> None:
 
 
 def test_the_official_splits_stay_whole_on_request() -> None:
-    splits, findings, counts = clean(published(), CLASSES, drop_leaks=False)
+    splits, findings, counts = clean(published(), drop_leaks=False)
     assert {name: split.ids for name, split in splits.items()} == {
         name: split.ids for name, split in published().items()
     }
     assert counts["images"] == counts["images_published"] == {"train": 4, "val": 2, "test": 3, "streams": 1}
     assert counts["leaks"]["dropped"] == {"train": 0, "val": 0}
-    assert findings == clean(published(), CLASSES, drop_leaks=True)[1]
+    assert findings == clean(published(), drop_leaks=True)[1]
 
 
 @pytest.mark.parametrize("drop_leaks", [True, False])
 def test_marks_and_counts_tell_of_the_splits_as_published(drop_leaks: bool) -> None:
-    splits, _, counts = clean(published(), CLASSES, drop_leaks)
+    splits, _, counts = clean(published(), drop_leaks)
     assert dict(zip(splits["test"].ids, splits["test"].leaked.tolist(), strict=True)) == {
         "test0": True,
         "test1": False,
@@ -87,7 +90,7 @@ def test_marks_and_counts_tell_of_the_splits_as_published(drop_leaks: bool) -> N
 
 
 def test_findings_name_every_member_of_a_group() -> None:
-    _, findings, _ = clean(published(), CLASSES, drop_leaks=True)
+    _, findings, _ = clean(published(), drop_leaks=True)
     assert findings == [
         Finding("duplicate", "train", "train0", "angry", fingerprint(POOL[0])),
         Finding("duplicate", "train", "train1", "angry", fingerprint(POOL[0])),
@@ -112,11 +115,9 @@ def test_findings_name_every_member_of_a_group() -> None:
     ],
 )
 def test_an_image_without_contrast_is_told_and_kept(image: np.ndarray, constant: bool) -> None:
-    empty = Split(np.empty((0, *image.shape), np.uint8), np.empty(0, np.int64), [], np.empty(0, bool), np.empty(0, int))
-    one = Split(image[None].astype(np.uint8), np.array([1]), ["flat"], np.zeros(1, bool), np.zeros(1, int))
-    splits, findings, counts = clean(
-        {"train": one, "val": empty, "test": empty, "streams": empty}, CLASSES, drop_leaks=True
-    )
+    one = replace(split_of("flat", [0], labels=[1]), images=image[None].astype(np.uint8), ids=["flat"])
+    empty = replace(split_of("none", []), images=np.empty((0, *image.shape), np.uint8))
+    splits, findings, counts = clean({"train": one, "val": empty, "test": empty, "streams": empty}, drop_leaks=True)
     assert findings == ([Finding("constant", "train", "flat", "happy", "")] if constant else [])
     assert counts["constant"] == len(findings)
     assert splits["train"].ids == ["flat"]
@@ -140,7 +141,7 @@ def test_cleaned_splits_share_no_image_and_lose_no_other(train: list[int], val: 
         "test": split_of("test", test),
         "streams": split_of("stream", []),
     }
-    dropped, _, counts = clean(given_splits, CLASSES, drop_leaks=True)
+    dropped, _, counts = clean(given_splits, drop_leaks=True)
     for one, other in itertools.combinations(("train", "val", "test"), 2):
         assert not fingerprints(dropped[one]) & fingerprints(dropped[other])
     # The rule, said over the numbers of the pictures.
@@ -148,7 +149,7 @@ def test_cleaned_splits_share_no_image_and_lose_no_other(train: list[int], val: 
     assert dropped["val"].ids == [f"val{i}" for i, picture in enumerate(val) if picture not in test]
     assert dropped["test"].ids == given_splits["test"].ids
     assert counts["leaks"]["test_in_train"] == sum(picture in train for picture in test)
-    whole, _, _ = clean(given_splits, CLASSES, drop_leaks=False)
+    whole, _, _ = clean(given_splits, drop_leaks=False)
     for name in ("val", "test"):
         marks = dict(zip(whole[name].ids, whole[name].leaked.tolist(), strict=True))
         assert dropped[name].leaked.tolist() == [marks[id_] for id_ in dropped[name].ids]
@@ -158,22 +159,61 @@ def record(split: str, label: str = "happy", image: np.ndarray | None = POOL[0],
     return Record(f"{split}/{label}.png", split, label, image, stream)
 
 
+# One of each class to train, which every gathering needs.
+TRAIN = [record("train"), record("train", "angry")]
+
+
 def test_records_are_gathered_in_order_with_their_streams() -> None:
     frames = [record("streams", "angry", POOL[1], stream=2), record("streams", "happy", POOL[2], stream=2)]
     splits, unreadable = collect(
-        [record("test"), *frames, record("val"), record("train"), record("train", "angry", None)], CLASSES, 2, 2, 1
+        [record("test"), *frames, record("val"), *TRAIN, record("train", "angry", None)], CLASSES, 2, 2, 1
     )
-    assert {name: len(split) for name, split in splits.items()} == {"train": 1, "val": 1, "test": 1, "streams": 2}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 2, "val": 1, "test": 1, "streams": 2}
     assert splits["streams"].streams.tolist() == [2, 2]
     assert splits["streams"].labels.tolist() == [0, 1]
     assert (splits["streams"].images == POOL[[1, 2]]).all()
     assert unreadable == [Finding("unreadable", "train", "train/angry.png", "angry", "")]
 
 
+def test_boxes_and_classes_come_with_the_images() -> None:
+    boxed = replace(record("val", "angry"), box=(0.0, 0.25, 0.5, 1.0))
+    splits, _ = collect([*TRAIN, record("val"), boxed, record("test")], CLASSES, 2, 2, 1)
+    assert splits["val"].boxes.dtype == np.float32
+    assert splits["val"].boxes.tolist() == [[0, 0, 1, 1], [0, 0.25, 0.5, 1]]
+    assert splits["streams"].boxes.shape == (0, 4)
+    assert all(split.classes == CLASSES for split in splits.values())
+    # What cleaning drops, it drops with its box: val's two images are test's one.
+    cleaned, _, _ = clean(splits, drop_leaks=True)
+    assert (len(cleaned["val"]), len(cleaned["val"].boxes), cleaned["val"].classes) == (0, 0, CLASSES)
+
+
+def test_a_layout_error_is_told_and_its_image_kept_where_there_is_one() -> None:
+    wrong = [
+        replace(record("val"), problem="several boxes"),
+        Record("x.txt", "test", "", None, problem="label without image"),
+        Record("y.png", "", "", None, problem="image outside of the splits"),
+    ]
+    splits, told = collect([*TRAIN, *wrong, record("test")], CLASSES, 2, 2, 1)
+    assert told == [
+        Finding("several boxes", "val", "val/happy.png", "happy", ""),
+        Finding("label without image", "test", "x.txt", "", ""),
+        Finding("image outside of the splits", "", "y.png", "", ""),
+    ]
+    assert splits["val"].ids == ["val/happy.png"]
+
+
 def test_a_dataset_without_recordings_has_an_empty_streams_split() -> None:
-    splits, _ = collect([record("train"), record("val"), record("test")], CLASSES, 5, 6, 1)
+    splits, _ = collect([*TRAIN, record("val"), record("test")], CLASSES, 5, 6, 1)
     assert splits["streams"].images.shape == (0, 5, 6, 1)
-    assert splits["train"].images.shape == (1, 5, 6, 1)
+    assert splits["train"].images.shape == (2, 5, 6, 1)
+
+
+def test_the_classes_are_those_found_where_none_are_given() -> None:
+    splits, _ = collect(
+        [record("train", "b"), record("train", "C"), record("val", "b"), record("test", "C")], [], 2, 2, 1
+    )
+    assert splits["train"].classes == splits["streams"].classes == ["C", "b"]
+    assert splits["train"].labels.tolist() == [1, 0]
 
 
 def test_a_class_that_the_settings_do_not_have_is_named() -> None:
@@ -183,6 +223,15 @@ def test_a_class_that_the_settings_do_not_have_is_named() -> None:
         collect([record("train", "bored")], CLASSES, 2, 2, 1)
 
 
+@pytest.mark.parametrize("classes", [CLASSES, []])
+def test_a_class_without_an_image_to_learn_from_is_named(classes: list[str]) -> None:
+    records = [record("train"), record("val", "angry"), record("test"), record("train", "angry", None)]
+    with pytest.raises(
+        EdgemotionError, match=r"training split has no readable image of the class 'angry'; check data\."
+    ):
+        collect(records, classes, 2, 2, 1)
+
+
 def test_a_split_without_a_readable_image_is_named() -> None:
     with pytest.raises(EdgemotionError, match=r"no readable image of the split 'val'; check data\.layout"):
-        collect([record("train"), record("val", image=None), record("test")], CLASSES, 2, 2, 1)
+        collect([*TRAIN, record("val", image=None), record("test")], CLASSES, 2, 2, 1)

@@ -21,7 +21,7 @@ from edgemotion.datasets.splits import read_split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_csv, read_json
 from edgemotion.settings import load
-from edgemotion.stages import prepare
+from edgemotion.stages import download, prepare
 
 archives = runpy.run_path(str(Path(__file__).with_name("hostile_archives.py")))
 HOSTILE = archives["HOSTILE"]
@@ -169,7 +169,7 @@ def test_the_reasons_of_all_sources_are_told(tmp_path: Path, refused: Callable[.
 @pytest.mark.parametrize(
     ("sources", "told"),
     [
-        ({"archiv": {"path": "faces.zip"}}, "source 'archiv' does not exist; choose one of archive, kaggle"),
+        ({"archiv": {"path": "faces.zip"}}, "source 'archiv' does not exist; choose one of archive, folder, kaggle"),
         ({"archive": {"pth": "faces.zip"}}, "source archive has no argument 'pth'; it takes path"),
         ({"archive": {}}, "source archive: Missing mandatory value: path (key path)"),
         ({"archive": {"path": ["faces.zip"]}}, "source archive: Cannot convert 'ListConfig' to string"),
@@ -233,7 +233,9 @@ def test_prepared_splits_are_clean_and_everything_is_told(tmp_path: Path, monkey
     assert report["leaks"]["dropped"] == {"train": 2, "val": 1}
     kinds = sorted(row["kind"] for row in read_csv("data/prepared/findings.csv"))
     assert kinds == [*["conflict"] * 2, "constant", *["duplicate"] * 4, "unreadable"]
-    for name in ("class_balance", "samples"):
+    assert report["layout_errors"] == {"unreadable": 1}
+    assert splits["test"].classes == ["angry", "happy"]
+    for name in ("class_balance", "duplicates", "mean_faces", "samples"):
         assert cv2.imread(f"reports/figures/{name}.png") is not None
 
 
@@ -256,14 +258,95 @@ def test_two_folders_get_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monk
             }
         )
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 4 * 3 + 2 + 2
+    assert len(digests[0]) == 4 * 5 + 2 + 4
+
+
+def write_boxes(path: Path) -> None:
+    """Three images a split of two classes in the YOLO layout, each class's box one half, beside one of each error."""
+    members = {"set/data.yaml": b"names: [happy, angry]\nnc: 2"}
+    lines = {0: b"0 0.25 0.5 0.5 1", 1: b"1 0.75 0.5 0.5 1", 2: b"1 0.5 0.5 1.0005 1.0005"}
+    errors = {3: b"", 4: b"7 0.5 0.5 1 1", 5: b"0 0.5 0.5 1 1\n1 0.5 0.5 0.1 0.1"}
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    for number, (split, label) in enumerate(
+        [(split, label) for split in ("train", "valid", "test") for label in lines]
+        + [("train", label) for label in errors]
+    ):
+        members[f"set/{split}/images/{label}.png"] = cv2.imencode(".png", pictures[number])[1].tobytes()
+        members[f"set/{split}/labels/{label}.txt"] = (lines | errors)[label]
+    members |= {"set/test/images/9.png": b"", "set/valid/labels/9.txt": b"0 0.5 0.5 1 1"}
+    path.parent.mkdir(parents=True)
+    archives["zipped"](members)(path)
+
+
+def test_boxes_make_faces_of_the_prepared_images_and_layout_errors_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_boxes(tmp_path / "data/raw/faces.zip")
+    report = prepare_faces(tmp_path, monkeypatch, layout="yolo")
+    errors = {
+        "class out of range": 1,
+        "empty label": 1,
+        "image without label": 1,
+        "label without image": 1,
+        "several boxes": 1,
+    }
+    assert report["layout_errors"] == errors
+    assert report["images"] == {"train": 4, "val": 3, "test": 3, "streams": 0}
+    told = {row["kind"]: row["id"] for row in read_csv("data/prepared/findings.csv")}
+    assert sorted(told) == sorted(errors)
+    assert told["label without image"] == "set/valid/labels/9.txt"
+    whole, faces = (read_split("data/prepared/val", whole=flag, classes=["angry", "happy"]) for flag in (True, False))
+    assert whole.labels.tolist() == [1, 0, 0]
+    assert whole.boxes.tolist() == [[0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]]
+    for number, half in enumerate((np.s_[:, :4], np.s_[:, 4:])):
+        wide = cv2.resize(whole.images[number, ..., 0][half], (8, 8), interpolation=cv2.INTER_LINEAR)
+        assert (faces.images[number, ..., 0] == wide).all()
+    assert (faces.images[2] == whole.images[2]).all()
+    said = capsys.readouterr().out.splitlines()
+    assert f"layout errors: {errors}" in said[-2]
+    assert said[-1] == (
+        f"data.digest is null, so any content is accepted; this archive's is {content_digest('data/raw/faces.zip')}"
+    )
+
+
+def test_a_known_digest_is_not_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_faces(tmp_path, monkeypatch, digest="0" * 64)
+    assert "data.digest" not in capsys.readouterr().out
+
+
+def test_one_local_folder_of_any_classes_goes_through_both_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    for number, image in enumerate(images):
+        file = tmp_path / f"data/external/images/{('Tired', 'Bored', 'Focused', 'Confused')[number % 4]}/{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    monkeypatch.chdir(tmp_path)
+    config = parameters(
+        sources={"folder": {"path": "data/external/images"}}, classes=[], args={"val": 0.2, "test": 0.2}
+    )
+    for stage in (download, prepare):
+        inspect.unwrap(stage.main)(load(config))
+    report = read_json("data/prepared/data_report.json")
+    classes = ["Bored", "Confused", "Focused", "Tired"]
+    assert read_split("data/prepared/val").classes == classes
+    assert report["classes"]["train"] == dict.fromkeys(classes, 6)
+    assert report["classes"]["val"] == report["classes"]["test"] == dict.fromkeys(classes, 2)
+    assert report["layout_errors"] == {"no split folders: drawn by seed": 1}
 
 
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ({"layout": "yol"}, "layout 'yol' does not exist; choose one of fer2013, image_folder"),
+        ({"layout": "yol"}, "layout 'yol' does not exist; choose one of fer2013, image_folder, yolo"),
+        ({"layout": "yolo"}, r"faces\.zip has 0 files data\.yaml; the layout yolo needs one"),
+        ({"args": {"vall": 0.1}}, "layout image_folder has no argument 'vall'; it takes val, test, seed"),
+        ({"args": {"seed": "soon"}}, "layout image_folder: Value 'soon' of type 'str' could not be converted to Int"),
         ({"classes": ["angry"]}, r"has the class 'happy', data\.classes has angry"),
+        ({"classes": ["angry", "happy", "bored"]}, "training split has no readable image of the class 'bored'"),
         ({"layout": "fer2013"}, "does not begin with Training"),
         ({"name": "gone"}, r"data/raw/gone\.zip is not a readable ZIP"),
     ],

@@ -30,38 +30,46 @@ class Finding(NamedTuple):
 def collect(
     records: Iterable[Record], classes: Sequence[str], height: int, width: int, channels: int
 ) -> tuple[dict[str, Split], list[Finding]]:
-    """Gather records into one Split a name, resized; unreadable images are left out and returned as findings.
+    """Gather records into one Split a name, resized; unreadable images and layout errors are returned as findings.
 
-    Raises EdgemotionError for a label that is not in `classes` and for an empty train, val or test split.
+    Empty `classes` take those of the images, sorted. Raises EdgemotionError for a label that is not in `classes`, for
+    an empty train, val or test split and for a class without a training image.
     """
     kept: dict[str, list[tuple[Record, np.ndarray]]] = {name: [] for name in SPLITS}
-    unreadable = []
+    told = []
     for record in records:
-        if record.label not in classes:
+        if classes and record.label and record.label not in classes:
             raise EdgemotionError(f"{record.id} has the class {record.label!r}, data.classes has {', '.join(classes)}")
-        if record.image is None:
-            unreadable.append(Finding("unreadable", record.split, record.id, record.label, ""))
-        else:
-            kept[record.split].append((record, resize(record.image, height, width)))
+        if record.problem or record.image is None:
+            told.append(Finding(record.problem or "unreadable", record.split, record.id, record.label, ""))
+        if record.image is not None:
+            kept[record.split].append((replace(record, image=None), resize(record.image, height, width)))
     for name in ("train", "val", "test"):
         if not kept[name]:
             raise EdgemotionError(f"the archive has no readable image of the split {name!r}; check data.layout")
-    splits = {}
-    for name, entries in kept.items():
-        images = [image for _, image in entries]
-        splits[name] = Split(
-            images=np.stack(images) if images else np.empty((0, height, width, channels), np.uint8),
-            labels=np.array([classes.index(record.label) for record, _ in entries], np.int64),
-            ids=[record.id for record, _ in entries],
-            leaked=np.zeros(len(entries), bool),
-            streams=np.array([record.stream for record, _ in entries], np.int64),
-        )
-    return splits, unreadable
+    classes = classes or sorted({record.label for entries in kept.values() for record, _ in entries})
+    learnable = {record.label for record, _ in kept["train"]}
+    for name in classes:
+        if name not in learnable:
+            raise EdgemotionError(f"the training split has no readable image of the class {name!r}; check data.classes")
+    return {name: stack(entries, classes, (height, width, channels)) for name, entries in kept.items()}, told
 
 
-def clean(
-    splits: dict[str, Split], classes: Sequence[str], drop_leaks: bool
-) -> tuple[dict[str, Split], list[Finding], dict[str, Any]]:
+def stack(entries: list[tuple[Record, np.ndarray]], classes: Sequence[str], shape: tuple[int, int, int]) -> Split:
+    """Join records and their images uint8 of one shape [H,W,C] to a split."""
+    images = [image for _, image in entries]
+    return Split(
+        images=np.stack(images) if images else np.empty((0, *shape), np.uint8),
+        labels=np.array([classes.index(record.label) for record, _ in entries], np.int64),
+        ids=[record.id for record, _ in entries],
+        leaked=np.zeros(len(entries), bool),
+        streams=np.array([record.stream for record, _ in entries], np.int64),
+        boxes=np.array([record.box for record, _ in entries], np.float32).reshape(-1, 4),
+        classes=list(classes),
+    )
+
+
+def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split], list[Finding], dict[str, Any]]:
     """Mark and drop images that stand in several splits; return cleaned splits, findings and their counts.
 
     Identity is that of the decoded pixels. The test split stays whole; with `drop_leaks` the training copy of a
@@ -87,12 +95,12 @@ def clean(
         "test": marked["test"],
         "streams": splits["streams"],
     }
-    findings, groups = duplicates(splits, pixels, classes)
-    constants = find_constants(splits, classes)
+    findings, groups = duplicates(splits, pixels)
+    constants = find_constants(splits)
     counts = {
         "images": {name: len(split) for name, split in cleaned.items()},
         "images_published": {name: len(split) for name, split in splits.items()},
-        "classes": {name: count_classes(split, classes) for name, split in cleaned.items()},
+        "classes": {name: count_classes(split) for name, split in cleaned.items()},
         "constant": len(constants),
         "duplicates": groups,
         "leaks": {
@@ -105,14 +113,12 @@ def clean(
     return cleaned, [*constants, *findings], counts
 
 
-def duplicates(
-    splits: dict[str, Split], pixels: dict[str, list[str]], classes: Sequence[str]
-) -> tuple[list[Finding], dict[str, int]]:
+def duplicates(splits: dict[str, Split], pixels: dict[str, list[str]]) -> tuple[list[Finding], dict[str, int]]:
     """List groups of identical images over all splits, and those among them whose labels contradict each other."""
     members: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for name, digests in pixels.items():
         for digest, id_, label in zip(digests, splits[name].ids, splits[name].labels, strict=True):
-            members[digest].append((name, id_, classes[label]))
+            members[digest].append((name, id_, splits[name].classes[label]))
     groups = {digest: found for digest, found in members.items() if len(found) > 1}
     findings = []
     conflicts = 0
@@ -128,10 +134,10 @@ def duplicates(
     }
 
 
-def find_constants(splits: dict[str, Split], classes: Sequence[str]) -> list[Finding]:
+def find_constants(splits: dict[str, Split]) -> list[Finding]:
     """List images without contrast; they are told and kept."""
     return [
-        Finding("constant", name, split.ids[index], classes[split.labels[index]], "")
+        Finding("constant", name, split.ids[index], split.classes[split.labels[index]], "")
         for name, split in splits.items()
         for index in range(len(split))
         if split.images[index].std(axis=(0, 1)).max() < CONSTANT_STD
@@ -141,13 +147,14 @@ def find_constants(splits: dict[str, Split], classes: Sequence[str]) -> list[Fin
 def take(split: Split, keep: np.ndarray) -> Split:
     """The rows of a split where `keep` bool [N] is true."""
     ids = [id_ for id_, kept in zip(split.ids, keep, strict=True) if kept]
-    return Split(split.images[keep], split.labels[keep], ids, split.leaked[keep], split.streams[keep])
+    arrays = (split.images[keep], split.labels[keep], ids, split.leaked[keep], split.streams[keep], split.boxes[keep])
+    return Split(*arrays, split.classes)
 
 
-def count_classes(split: Split, classes: Sequence[str]) -> dict[str, int]:
+def count_classes(split: Split) -> dict[str, int]:
     """Images a class name."""
     counts = Counter(split.labels.tolist())
-    return {name: counts[index] for index, name in enumerate(classes)}
+    return {name: counts[index] for index, name in enumerate(split.classes)}
 
 
 def fingerprint(image: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from edgemotion.datasets.images import SUFFIXES, Record, decode
+from edgemotion.datasets.images import Record, decode, members
 from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
@@ -31,10 +31,7 @@ def fer2013(zipped: zipfile.ZipFile, *, channels: int) -> Iterator[Record]:
 
 def folder_records(zipped: zipfile.ZipFile, channels: int) -> Iterator[Record]:
     """Read <any>/<class>/<Usage>_<number>.jpg."""
-    for name in sorted(zipped.namelist()):
-        path = PurePosixPath(name)
-        if path.suffix.lower() not in SUFFIXES:
-            continue
+    for path, name in members(zipped).items():
         usage = path.stem.split("_")[0]
         if usage not in USAGES:
             raise EdgemotionError(

@@ -1,32 +1,116 @@
-"""Any archive of <split>/<class>/<image> folders, with optional recorded sequences in streams/."""
+"""Any archive of class folders of images, with or without splits, and optional recorded sequences in streams/."""
 
+import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from edgemotion.datasets.images import SUFFIXES, Record, decode
+from edgemotion.datasets.images import SPLIT_FOLDERS, Record, decode, members
 from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "streams": "streams"}
+FOLDERS = {**SPLIT_FOLDERS, "streams": "streams"}
 
 
 @register("layout")
-def image_folder(zipped: zipfile.ZipFile, *, channels: int) -> Iterator[Record]:
-    """Yield <split>/<class>/<id>.png and streams/<number>/<frame>_<class>.png, below any common folder."""
-    for name in sorted(zipped.namelist()):
-        path = PurePosixPath(name)
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        if len(path.parts) < 3 or path.parts[-3] not in SPLITS:
-            raise EdgemotionError(
-                f"{zipped.filename}: {name} does not lie in <split>/<class>/ with a split of {', '.join(SPLITS)}"
-            )
-        split, group = SPLITS[path.parts[-3]], path.parts[-2]
-        image = decode(zipped.read(name), channels)
+def image_folder(
+    zipped: zipfile.ZipFile, *, channels: int, val: float = 0.15, test: float = 0.15, seed: int = 42
+) -> Iterator[Record]:
+    """Yield <split>/<class>/<id>.png and streams/<number>/<frame>_<class>.png, below any common folder.
+
+    Without split folders, <class>/<id>.png is drawn into splits by the shares `val` and `test`; with train and test
+    alone, the share `val` of train becomes val. Either is told. Raises EdgemotionError for an image outside of the
+    layout, shares that leave nothing to train, and a class with too few different images to draw from.
+    """
+    if not (val > 0 and test > 0 and val + test < 1):
+        raise EdgemotionError(
+            f"layout image_folder: val={val}, test={test} must be above 0 and leave a share for train"
+        )
+    images = members(zipped)
+    splits = place(images, str(zipped.filename))
+    found = set(splits.values()) - {"streams"}
+    if found == {""}:
+        single = {path: name for path, name in images.items() if not splits[path]}
+        splits |= draw(zipped, single, {"test": test, "val": val}, channels, seed)
+        yield Record(f"seed {seed}", "", "", None, problem="no split folders: drawn by seed")
+    elif found == {"train", "test"}:
+        train = {path: name for path, name in images.items() if splits[path] == "train"}
+        splits |= draw(zipped, train, {"val": val}, channels, seed)
+        yield Record(f"seed {seed}", "val", "", None, problem="no val folder: drawn from train by seed")
+    for path, name in images.items():
+        image, split, group = decode(zipped.read(name), channels), splits[path], path.parent.name
         if split != "streams":
             yield Record(name, split, group, image)
-        elif group.isdigit() and "_" in path.stem:
+        elif group.isdecimal() and "_" in path.stem:
             yield Record(name, split, path.stem.split("_", 1)[1], image, stream=int(group))
         else:
             raise EdgemotionError(f"{zipped.filename}: {name} is not streams/<number>/<frame>_<class>")
+
+
+def place(images: Mapping[PurePosixPath, str], title: str) -> dict[PurePosixPath, str]:
+    """The split folder that each image lies in; "" where all lie in class folders of one folder."""
+    splits = {path: FOLDERS.get(path.parts[-3].lower(), "") if len(path.parts) > 2 else "" for path in images}
+    loose = [path for path, split in splits.items() if not split]
+    sorted_out = any(split not in ("", "streams") for split in splits.values())
+    for path in loose:
+        one = path.parent.parent == loose[0].parent.parent and len(path.parts) > 1
+        if sorted_out or not one or any(part.lower() in FOLDERS for part in path.parts[:-1]):
+            raise EdgemotionError(
+                f"{title}: {images[path]} does not lie in <split>/<class>/ with a split of {', '.join(FOLDERS)}, "
+                "nor do all images lie in the class folders of one folder"
+            )
+    return splits
+
+
+def draw(
+    zipped: zipfile.ZipFile,
+    images: Mapping[PurePosixPath, str],
+    shares: Mapping[str, float],
+    channels: int,
+    seed: int,
+) -> dict[PurePosixPath, str]:
+    """Draw the readable ones of `images` into the splits of `shares`, the rest into train, class by class.
+
+    Images of identical pixels stay together (in the quota of their first class), and the draw follows a hash of the
+    seed and the pixels, so that names and their order make no difference.
+    """
+    copies: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path, name in images.items():
+        image = decode(zipped.read(name), channels)
+        if image is not None:
+            content = f"{seed} {image.shape}".encode() + image.tobytes()
+            copies[hashlib.blake2b(content, digest_size=16).hexdigest()].append(path)
+    classes: dict[str, list[str]] = {path.parent.name: [] for path in images}
+    for digest in sorted(copies):
+        classes[min(path.parent.name for path in copies[digest])].append(digest)
+    drawn: dict[PurePosixPath, str] = {}
+    for label, left in classes.items():
+        if len(left) <= len(shares):
+            raise EdgemotionError(
+                f"{zipped.filename}: the class {label!r} has {len(left)} different readable images of its own, "
+                f"too few to draw {', '.join(shares)} and train; it needs {len(shares) + 1}"
+            )
+        sizes = {digest: len(copies[digest]) for digest in left}
+        taken = share_out(sizes, {split: share * sum(sizes.values()) for split, share in shares.items()})
+        drawn |= {path: split for digest, split in taken.items() for path in copies[digest]}
+    return drawn
+
+
+def share_out(sizes: Mapping[str, int], quotas: Mapping[str, float]) -> dict[str, str]:
+    """Give groups of the given sizes, in their order, to splits up to their quotas and the rest to train.
+
+    Every split gets at least one group; a group that would overfill a split goes to train.
+    """
+    taken = dict.fromkeys(sizes, "train")
+    left = list(sizes)
+    for waiting, (split, quota) in zip(range(len(quotas), 0, -1), quotas.items(), strict=True):
+        room = max(1, round(quota))
+        for group in list(left):
+            if room <= 0 or len(left) <= waiting:
+                break
+            if sizes[group] <= room or split not in taken.values():
+                taken[group] = split
+                left.remove(group)
+                room -= sizes[group]
+    return taken
