@@ -1,10 +1,13 @@
 """Grad-CAM on networks whose attention is known by construction."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from edgemotion.errors import EdgemotionError
 from edgemotion.measure.gradcam import draw, grad_cam, pick
 from edgemotion.networks import network
 
@@ -39,11 +42,83 @@ def test_negative_evidence_is_cut_off() -> None:
     assert grad_cam(Quadrant(), images, torch.tensor([1])).max() == 0
 
 
-@pytest.mark.parametrize("name", ["compact", "lenet"])
+class Square(nn.Module):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens**2
+
+
+class Gather(nn.Module):
+    """The first token becomes the mean of the others, as attention does it."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat([tokens[:, 1:].mean(1, keepdim=True), tokens[:, 1:]], 1)
+
+
+class Tokens(nn.Module):
+    """A class token and one token a patch of 4x4, its mean; logit 0 is the mean of the squared tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 2, 4, 4, bias=False)
+        nn.init.constant_(self.patches.weight, 1 / 16)
+        self.square, self.gather, self.norm = Square(), Gather(), nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([9 * torch.ones(len(images), 1, 2), tokens], 1)
+        return self.norm(self.gather(self.square(tokens)))[:, 0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (8, 20)])
+def test_the_map_of_a_class_token_s_network_is_that_of_the_last_tokens_it_looked_at(height: int, width: int) -> None:
+    images = torch.zeros(1, 1, height, width)
+    # The patches of the second row begin with 1, 2.
+    images[0, 0, 4:8, :4], images[0, 0, 4:8, 4:8] = 1.0, 2.0
+    heat = grad_cam(Tokens(), images, torch.tensor([0]))
+    # Every patch has the same gradient, so the map is the squared tokens over their maximum of 4; of the patch
+    # embedding it would be the tokens over 2. The class token's 81 is nowhere.
+    places = torch.zeros(1, 1, height // 4, width // 4)
+    places[0, 0, 1, :2] = torch.tensor([0.25, 1.0])
+    expected = nn.functional.interpolate(places, (height, width), mode="bilinear")[0, 0]
+    np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-6)
+
+
+def test_the_network_s_own_choice_of_layer_wins() -> None:
+    images = torch.zeros(1, 1, 12, 12)
+    images[0, 0, 4:8, :4], images[0, 0, 4:8, 4:8] = 1.0, 2.0
+    module = Tokens()
+    module.cam_layer = module.patches
+    heat = grad_cam(module, images, torch.tensor([0]))
+    # Column 1 shows the first patch alone, column 5 an eighth of the first and the rest of the second.
+    assert heat[0, 5, 1] / heat[0, 5, 5] == pytest.approx(1 / (1 / 8 + 2 * 7 / 8))
+    module.cam_layer = nn.Linear(2, 2)
+    with pytest.raises(EdgemotionError, match="no spatial output in Linear; set the network's cam_layer"):
+        grad_cam(module, images, torch.tensor([0]))
+
+
+def test_a_network_without_places_is_named() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(EdgemotionError, match="no spatial output in Sequential"):
+        grad_cam(module, torch.zeros(1, 1, 4, 4), torch.tensor([0]))
+
+
+def test_a_logit_that_depends_on_nothing_gives_an_empty_map() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(32, 2))
+    nn.init.zeros_(module[2].get_parameter("weight"))
+    assert not grad_cam(module, torch.ones(2, 1, 4, 4), torch.tensor([0, 1])).any()
+
+
+ARGS: dict[str, dict[str, Any]] = {
+    "compact": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.0},
+    "lenet": {"dropout": 0.0},
+    "vit": {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "dropout": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", ARGS)
 def test_maps_of_real_networks_cover_the_image_and_leave_no_hook(name: str) -> None:
-    args = {"compact": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.0}, "lenet": {"dropout": 0.0}}[name]
     torch.manual_seed(0)
-    module = network.build(name, args, classes=7, channels=1, height=48, width=48)
+    module = network.build(name, ARGS[name], classes=7, channels=1, height=48, width=48)
     heat = grad_cam(module, torch.randn(3, 1, 48, 48), torch.tensor([0, 3, 6]))
     assert heat.shape == (3, 48, 48)
     assert heat.min() >= 0 and heat.max() <= 1

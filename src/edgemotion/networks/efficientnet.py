@@ -1,0 +1,39 @@
+"""EfficientNet-B0 and B4 from torchvision, the stem adapted to small inputs (Tan and Le 2019, arXiv 1905.11946)."""
+
+from torch import nn
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.networks.pretrained import load_weights, make_head, make_stem, read_weights
+from edgemotion.registry import register
+
+VARIANTS = ("b0", "b4")
+
+
+@register("network")
+def efficientnet(
+    *,
+    classes: int,
+    channels: int,
+    height: int,
+    width: int,
+    variant: str,
+    weights: str | None,
+    stem_stride: int,
+    dropout: float,
+    hidden: int | None,
+) -> nn.Module:
+    """Build EfficientNet `variant`; `weights` is null, "imagenet" (torchvision downloads) or a state dict's path.
+
+    A stem stride of 1 in place of 2 keeps the resolution of 48x48 inputs. Stochastic depth is the published 0.2.
+    """
+    from torchvision import models
+
+    if variant not in VARIANTS:
+        raise EdgemotionError(f"model.args.variant is {variant!r}; efficientnet has {', '.join(VARIANTS)}")
+    network = models.get_model(f"efficientnet_{variant}")
+    network.features[0][0] = make_stem(network.features[0][0], channels, stem_stride)
+    network.classifier = make_head(network.classifier[1].in_features, classes, dropout, hidden)
+    if weights:
+        state = read_weights(weights, f"EfficientNet_{variant.upper()}_Weights.IMAGENET1K_V1")
+        load_weights(network, state, name=f"efficientnet {variant}", stem="features.0.0", head="classifier")
+    return network
