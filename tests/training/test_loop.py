@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
-from edgemotion.training.loop import choose_device, decay_groups, fit, rate_schedule, update_average, validate
+from edgemotion.training.loop import choose_device, fit, update_average, validate
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 TRAIN, VAL = given.patterned(60, seed=1), given.patterned(30, seed=2)
@@ -31,9 +31,10 @@ def module_of(seed: int = 0) -> nn.Module:
 def train(folder: Path, weights: int = 0, seed: int = 7, precision: str = "fp32", **given_settings: Any) -> Any:
     """Fit a fresh network; `weights` seeds its first weights, `seed` the training."""
     hooks = {key: given_settings.pop(key) for key in ("on_epoch", "after_step") if key in given_settings}
+    data = given_settings.pop("data", TRAIN)
     settings = given.train_settings(**{"augment": AUGMENT, "epochs": 3, **given_settings})
     return fit(
-        module_of(weights), TRAIN, VAL, mean=[110.0], std=[50.0], settings=settings,
+        module_of(weights), data, VAL, mean=[110.0], std=[50.0], settings=settings,
         precision=precision, seed=seed, checkpoint=folder / "train.pt", **hooks,
     )  # fmt: skip
 
@@ -64,27 +65,47 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, precision: str) -> N
     assert content(first) == content(second) and history == again
 
 
-@pytest.mark.parametrize("change", [{"seed": 8}, {"precision": "bf16"}, {"augment": {}}, {"ema_decay": 0.5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"precision": "bf16"},
+        {"augment": {}},
+        {"ema_decay": 0.5},
+        {"optimizer": "adamw"},
+        {"balance": "sampling"},
+        {"freeze": ["head"]},
+    ],
+)
 def test_another_setting_gives_other_bytes(tmp_path: Path, change: dict[str, Any]) -> None:
     assert content(train(tmp_path)[0]) != content(train(tmp_path, **change)[0])
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 4])
-def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, epoch: int) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "change"),
+    [
+        (1, {}),
+        (2, {}),
+        (4, {}),
+        (2, {"optimizer": "adamw", "balance": "weights"}),
+        (3, {"balance": "sampling", "freeze": ["head"]}),
+    ],
+)
+def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, epoch: int, change: dict[str, Any]) -> None:
     def stop(row: dict[str, float]) -> None:
         if row["epoch"] == epoch:
             raise KeyboardInterrupt
 
-    whole, history = train(tmp_path / "whole", epochs=4)
+    whole, history = train(tmp_path / "whole", epochs=4, **change)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "parts", epochs=4, on_epoch=stop)
+        train(tmp_path / "parts", epochs=4, on_epoch=stop, **change)
     # An epoch counts once its checkpoint stands, which is after it has been reported.
     assert (tmp_path / "parts/train.pt").exists() == (epoch > 1)
     seen: list[float] = []
     # Other first weights and another state of torch's generator must not matter after the first checkpoint.
     first_weights = 99 if epoch > 1 else 0
     parts, resumed = train(
-        tmp_path / "parts", epochs=4, weights=first_weights, on_epoch=lambda row: seen.append(row["epoch"])
+        tmp_path / "parts", epochs=4, weights=first_weights, on_epoch=lambda row: seen.append(row["epoch"]), **change
     )
     assert seen == list(range(epoch, 5))
     assert content(parts) == content(whole) and resumed == history
@@ -108,29 +129,24 @@ def test_the_hook_corrects_the_weights_after_each_step(tmp_path: Path) -> None:
     torch.testing.assert_close(module.get_parameter("head.bias"), expected, check_stride=False)
 
 
-@pytest.mark.parametrize(
-    ("step", "factor"),
-    # Eight steps, a quarter of them rising: 1/2, 2/2, then (1 + cos(pi (step - 2) / 6)) / 2.
-    [(0, 0.5), (1, 1.0), (2, 1.0), (4, 0.75), (5, 0.5), (6, 0.25), (8, 0.0)],
-)
-def test_the_rate_rises_and_falls(step: int, factor: float) -> None:
-    assert rate_schedule(8, 0.25)(step) == pytest.approx(factor, abs=1e-12)
+def test_frozen_parts_keep_every_value(tmp_path: Path) -> None:
+    before = module_of().state_dict()
+    after = train(tmp_path, freeze=["stem", "blocks"])[0].state_dict()
+    # The statistics of BatchNorm included, which any pass in training mode would move.
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"head.weight", "head.bias"}
 
 
-def test_the_rate_starts_at_its_peak_without_warmup() -> None:
-    assert [rate_schedule(4, 0.0)(step) for step in (0, 1)] == [1.0, 1.0]
-
-
-def test_weight_decay_spares_biases_and_normalisations() -> None:
-    module = module_of()
-    kernels, others = decay_groups(module, 0.1)
-    assert (kernels["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    decayed = {names[id(parameter)] for parameter in kernels["params"]}
-    spared = {names[id(parameter)] for parameter in others["params"]}
-    layers = dict(module.named_modules())
-    assert decayed == {f"{name}.weight" for name in layers if isinstance(layers[name], nn.Conv2d | nn.Linear)}
-    assert decayed | spared == set(names.values()) and not decayed & spared
+def test_weights_help_the_rare_classes(tmp_path: Path) -> None:
+    images, labels = given.patterned(600, seed=3)
+    # One class has 200 images, the others 4; all of val is balanced.
+    kept = np.flatnonzero((labels == 0) | (np.arange(600) < 12))
+    unequal = images[kept], labels[kept]
+    found = {
+        balance: train(tmp_path, data=unequal, balance=balance, epochs=4, augment={})[1][-1]["val_top1"]
+        for balance in ("none", "weights", "sampling")
+    }
+    assert found["none"] < 0.5 < min(found["weights"], found["sampling"])
 
 
 def test_the_average_equals_torchs_own() -> None:
@@ -176,6 +192,8 @@ def test_validation_equals_scikit_learn() -> None:
 def test_bad_settings_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(EdgemotionError, match=r"model\.precision is 'fp8'; use fp32 or bf16"):
         train(tmp_path, precision="fp8")
+    with pytest.raises(EdgemotionError, match=r"^train\.balance is 'loss'; choose one of none, weights, sampling$"):
+        train(tmp_path, balance="loss")
     with pytest.raises(EdgemotionError, match=r"train\.device is 'gpu', which does not work here") as caught:
         train(tmp_path, device="gpu")
     assert "\n" not in str(caught.value)

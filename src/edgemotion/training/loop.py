@@ -19,7 +19,9 @@ from tqdm import tqdm
 from edgemotion.errors import EdgemotionError
 from edgemotion.settings import Train
 from edgemotion.training.augment import augment
+from edgemotion.training.balance import check_balance, classification_loss, draw_epoch, image_weights
 from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
+from edgemotion.training.optimizer import build_optimizer, freeze, rate_schedule
 
 
 def fit(
@@ -36,22 +38,30 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     after_step: Callable[[nn.Module], None] = lambda module: None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
-    """Train with SGD, Nesterov momentum, linear warm-up and cosine decay; return the EMA module and a row an epoch.
+    """Train with linear warm-up and cosine decay; return the EMA module and a row an epoch.
 
     `train` and `val` are images uint8 [N,H,W,C] and labels int64 [N]. `after_step` may correct the weights after
-    every step (a pruning mask). The same arguments, thread count and machine type give the same bytes, also when the
-    training was killed and starts again from `checkpoint`, which is removed at the end.
+    every step (a pruning mask). `settings.balance` acts on the training alone: val is measured as it is. The same
+    arguments, thread count and machine type give the same bytes, also when the training was killed and starts again
+    from `checkpoint`, which is removed at the end.
     """
     if precision not in ("fp32", "bf16"):
         raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
+    check_balance(settings.balance)
     device = choose_device(settings.device)
     make_deterministic()
+    frozen = freeze(module, settings.freeze)
     module = module.to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(module).eval().requires_grad_(False)
-    optimizer = torch.optim.SGD(
-        decay_groups(module, settings.weight_decay), settings.learning_rate, settings.momentum, nesterov=True
+    optimizer = build_optimizer(
+        module,
+        settings.optimizer,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
     )
     images, labels = to_tensors(train, device)
+    weights = image_weights(labels).float().to(device) if settings.balance == "weights" else None
     val_images, val_labels = to_tensors(val, device)
     scale = torch.tensor([mean, std], device=device).view(2, 1, -1, 1, 1)
     steps_per_epoch = math.ceil(len(images) / settings.batch_size)
@@ -76,15 +86,16 @@ def fit(
             totals = torch.zeros(2, device=device)
             started = time.perf_counter()
             module.train()
-            for number, chosen in enumerate(
-                torch.randperm(len(images), generator=generator).split(settings.batch_size)
-            ):
+            for layer in frozen:
+                layer.eval()
+            for number, chosen in enumerate(draw_epoch(labels, settings.balance, generator).split(settings.batch_size)):
                 picked = chosen.to(device)
                 batch, target = nchw(images[picked]), labels[picked]
                 batch = augment(batch, generator, **asdict(settings.augment))
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                     logits = module(normalise(batch, scale))
-                loss = F.cross_entropy(logits.float(), target, label_smoothing=settings.label_smoothing)
+                counted = None if weights is None else weights[picked]
+                loss = classification_loss(logits.float(), target, settings.label_smoothing, counted)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -134,25 +145,6 @@ def make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-
-
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices and kernels only, not on biases and normalisations."""
-    kernels = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def rate_schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    """Rise linearly over a share `warmup` of all steps, then fall to zero along a cosine."""
-    rising = max(1, round(steps * warmup))
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-    return factor
 
 
 def to_tensors(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
