@@ -77,6 +77,36 @@ def publish(c: Context, name: str) -> None:
         sys.exit(f"error: {error}")
 
 
+@task(
+    help={
+        "names": "experiments or published runs, separated by commas (default: all experiments)",
+        "published": "also everything in reports/published/",
+        "output": "folder for comparison.md, comparison.json and comparison.png (default: reports/compare)",
+    }
+)
+def compare(c: Context, names: str = "", published: bool = False, output: str = "reports/compare") -> None:
+    """Compare DVC experiments and published runs in one table and figure."""
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.report import compare as comparison
+    from edgemotion.report.experiments import gather
+    from edgemotion.report.publish import update_readme
+
+    wanted, folder = [name.strip() for name in names.split(",") if name.strip()], ROOT / output
+    folders = sorted(path.parent for path in (ROOT / "reports/published").glob("*/summary.json"))
+    try:
+        experiments, left_out = gather(ROOT, wanted, folders if published or wanted else [])
+        for reason in left_out:
+            print(f"left out: {reason}", file=sys.stderr)
+        rows = comparison.compare(experiments, ROOT)
+        comparison.write(folder, rows)
+        if folder == ROOT / "reports/published/comparison":
+            update_readme(ROOT / "README.md", ROOT / "reports/published")
+    except EdgemotionError as error:
+        sys.exit(f"error: {error}")
+    print(comparison.markdown(rows))
+    print((folder / "comparison.png").as_uri())
+
+
 # What is measured in seconds or bytes of memory, and what is made from it, may differ between two clones.
 TIMED_STAGES = {"profile", "select", "report"}
 

@@ -8,8 +8,8 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from edgemotion.datasets.splits import Split, write_split
-from edgemotion.files import write_json
+from edgemotion.datasets.splits import Split, whole_boxes, write_split
+from edgemotion.files import write_csv, write_json
 from edgemotion.measure.accuracy import evaluate, top1
 from edgemotion.report.figures import figure_names
 from edgemotion.settings import Settings, load
@@ -39,6 +39,8 @@ def write_run(root: Path, tracking: str = "none") -> Settings:
     easy = rng.random(800)
     for name in settings.variants:
         write_variant(root, name, labels, easy, settings)
+    for name in settings.networks:
+        write_history(root / f"models/networks/{name}/history.csv")
     timings = {name: timing(VARIANTS[name][1]) for name in settings.variants}
     environment = {
         "cpu": "Example CPU @ 2.00GHz",
@@ -49,7 +51,7 @@ def write_run(root: Path, tracking: str = "none") -> Settings:
     }
     protocol = {"rounds": 1000, "warmup": 50, "threads": 1, "interleaved": True, "note": "Ratios are what to compare."}
     write_json(root / "reports/profile.json", {"environment": environment, "protocol": protocol, "variants": timings})
-    for name in figure_names(settings.variants)[3:]:
+    for name in figure_names(settings.variants)[4:]:
         (root / "reports/figures").mkdir(exist_ok=True)
         figure = root / f"reports/figures/{name}.png"
         figure.parent.mkdir(parents=True, exist_ok=True)
@@ -62,12 +64,16 @@ def write_test_split(root: Path, labels: np.ndarray, settings: Settings) -> None
     leaked = np.arange(count) % 12 == 0
     images = np.zeros((count, 4, 4, 1), np.uint8)
     ids = [f"test/{number}.png" for number in range(count)]
-    write_split(root / "data/prepared/test", Split(images, labels, ids, leaked, np.zeros(count, np.int64)))
+    split = Split(
+        images, labels, ids, leaked, np.zeros(count, np.int64), whole_boxes(count), list(settings.data.classes)
+    )
+    write_split(root / "data/prepared/test", split)
     report = {
         "dataset": settings.data.name,
         "content_digest": "c" * 64,
         "drop_leaks": True,
         "unreadable": 2,
+        "layout_errors": {"label outside": 3, "unreadable": 2},
         "images": {"train": 5000, "val": 780, "test": count, "streams": 0},
         "images_published": {"train": 5070, "val": 800, "test": count, "streams": 0},
         "classes": {},
@@ -134,9 +140,15 @@ def write_variant(root: Path, name: str, labels: np.ndarray, easy: np.ndarray, s
         **sizes,
         "sha256": hashlib.sha256(content).hexdigest(),
         "weights_sha256": "a" * 64,
+        "parameters": 700_000,
         "data_sha256": {"images.npy": "1" * 64, "labels.npy": "2" * 64},
     }
     write_json(folder / "model_info.json", info)
+
+
+def write_history(path: Path) -> None:
+    header = ("epoch", "learning_rate", "train_loss", "train_top1", "val_loss", "val_top1")
+    write_csv(path, header, [[epoch, 0.1, 2 / epoch, 0.2 * epoch, 1.8 / epoch, 0.22 * epoch] for epoch in (1, 2, 3)])
 
 
 def timing(p50: float) -> dict[str, object]:

@@ -12,6 +12,7 @@ from edgemotion.files import read_json, write_json
 from edgemotion.report import figures
 from edgemotion.report.html import render
 from edgemotion.report.summary import read_results, summarise
+from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
 
 
@@ -32,14 +33,15 @@ class Balance(HTMLParser):
 
 def page_of(settings: Settings) -> str:
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.data.classes, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.seed)
     figures.draw(summary, results.robustness, results.profile["variants"])
+    draw_training(settings.networks)
     return render(summary, results)
 
 
 def test_page_is_self_contained(settings: Settings) -> None:
     page = page_of(settings)
-    assert page.count("data:image/png;base64,") == len(figures.figure_names(settings.variants)) == 18
+    assert page.count("data:image/png;base64,") == len(figures.figure_names(settings.variants)) == 22
     text = re.sub(r"data:image/png;base64,[^\"]*", "", page)
     assert not re.search(r"https?://|<script|<link|@import|url\(", text)
     parser = Balance()

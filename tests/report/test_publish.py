@@ -10,20 +10,24 @@ from omegaconf import OmegaConf
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json, write_text
 from edgemotion.report.figures import draw, figure_names
-from edgemotion.report.publish import publish, readme_table, update_readme, updated
+from edgemotion.report.publish import current_readme, publish, update_readme, updated
 from edgemotion.report.summary import read_results, summarise
+from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+# What shows images of the dataset stays out.
+PICTURES = {"samples", "gradcam", "augmentation", "mean_faces", "duplicates"}
 
 
 @pytest.fixture
 def finished(settings: Settings) -> Settings:
     """A run after its last stage, with the dvc.lock that DVC would have written."""
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.data.classes, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.seed)
     write_json("reports/summary.json", summary)
     draw(summary, results.robustness, results.profile["variants"])
+    draw_training(settings.networks)
     shutil.copytree(f"models/variants/{summary['champion']}", "models/champion")
     digest = {
         path: hashlib.md5(Path(path).read_bytes()).hexdigest()
@@ -60,7 +64,7 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     ]
     assert {
         path.relative_to(folder / "figures").with_suffix("").as_posix() for path in folder.glob("figures/**/*.png")
-    } == set(figure_names(finished.variants)) - {"samples", "gradcam"}
+    } == set(figure_names(finished.variants)) - PICTURES
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
     assert environment["packages"]["numpy"]
@@ -84,6 +88,16 @@ def change_settings() -> None:
     write_text("params.yaml", text.replace("seed: 42", "seed: 43"))
 
 
+def leave_champion() -> None:
+    write_json("reports/summary.json", read_json("reports/summary.json") | {"champion": None})
+
+
+def train_again() -> None:
+    lock = OmegaConf.load("dvc.lock")
+    lock.stages["train"] = {"outs": [{"path": "reports/profile.json", "md5": "0"}]}
+    OmegaConf.save(lock, "dvc.lock")
+
+
 def lose_figure() -> None:
     Path("reports/figures/tradeoff.png").unlink()
 
@@ -95,6 +109,8 @@ def lose_figure() -> None:
         (change_champion, r"champion/model\.onnx has the SHA-256"),
         (change_report, r"profile\.json is not what dvc\.lock recorded for report"),
         (change_settings, r"dvc\.lock ran report with another seed than params\.yaml"),
+        (leave_champion, r"model\.onnx is there and reports/summary\.json has no champion"),
+        (train_again, r"dvc\.lock ran report with another reports/profile\.json than was made last"),
         (lose_figure, r"tradeoff\.png is missing"),
     ],
 )
@@ -129,6 +145,32 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     assert readme.read_text() == text
 
 
+def test_a_run_without_a_champion_is_published_and_says_so(finished: Settings) -> None:
+    write_json("reports/summary.json", read_json("reports/summary.json") | {"champion": None})
+    lock = OmegaConf.load("dvc.lock")
+    lock.stages.report.outs[0].md5 = hashlib.md5(Path("reports/summary.json").read_bytes()).hexdigest()
+    OmegaConf.save(lock, "dvc.lock")
+    Path("models/champion/model.onnx").unlink()
+    publish("demo")
+    Path("README.md").write_text("<!-- results -->\n<!-- /results -->\n")
+    update_readme()
+    text = Path("README.md").read_text()
+    assert "No variant keeps the budget, so none is champion." in text and "**" not in text
+
+
+def test_readme_shows_the_comparison_where_it_has_a_place(tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    write_text(published / "comparison/comparison.md", "| a |\n\n![of](comparison.png)\n")
+    text = "<!-- results -->\n<!-- /results -->\n"
+    assert current_readme(text, published) == text
+    placed = text + "<!-- comparison:start -->\nstale\n<!-- comparison:end -->\n"
+    found = current_readme(placed, published)
+    assert "| a |\n\n![of](reports/published/comparison/comparison.png)\n" in found and "stale" not in found
+    assert current_readme(found, published) == found
+    shutil.rmtree(published)
+    assert current_readme(found, published) == placed.replace("stale\n", "")
+
+
 @pytest.mark.parametrize("text", ["nothing", "<!-- /results -->\n<!-- results -->", "<!-- results -->" * 2])
 def test_readme_without_one_pair_of_markers(text: str) -> None:
     with pytest.raises(EdgemotionError, match="README needs"):
@@ -137,5 +179,5 @@ def test_readme_without_one_pair_of_markers(text: str) -> None:
 
 def test_readme_is_current() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    current = updated(text, readme_table(ROOT / "reports/published"))
+    current = current_readme(text, ROOT / "reports/published")
     assert text == current, "rebuild it with edgemotion.report.publish.update_readme()"

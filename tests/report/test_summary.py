@@ -18,9 +18,7 @@ from edgemotion.settings import Settings
 
 
 def summary_of(settings: Settings) -> dict:
-    return summarise(
-        read_results(settings.variants), settings.data.name, settings.model.name, settings.data.classes, settings.seed
-    )
+    return summarise(read_results(settings.variants), settings.data.name, settings.model.name, settings.seed)
 
 
 def test_summary_holds_what_was_measured(settings: Settings) -> None:

@@ -20,7 +20,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 def figure_names(variants: Sequence[str]) -> list[str]:
     """Every figure of a run, in the order of the report."""
     confusion, temporal = [f"confusion/{name}" for name in variants], [f"temporal/{name}" for name in variants]
-    return ["tradeoff", "latency", "robustness", *confusion, *temporal, "gradcam", "class_balance", "samples"]
+    data = ["class_balance", "samples", "mean_faces", "duplicates"]
+    return ["tradeoff", "latency", "robustness", "training", *confusion, *temporal, "gradcam", "augmentation", *data]
 
 
 def draw(
@@ -35,7 +36,7 @@ def draw(
     save(corruptions(robustness), folder / "robustness.png")
 
 
-def tradeoff(variants: Mapping[str, Mapping[str, Any]], champion: str) -> "Figure":
+def tradeoff(variants: Mapping[str, Mapping[str, Any]], champion: str | None) -> "Figure":
     """Top-1 with its interval against p50; the area of a bubble is the size of the file."""
     from matplotlib.figure import Figure
 
@@ -108,12 +109,12 @@ def corruptions(robustness: Mapping[str, Mapping[str, Any]]) -> "Figure":
 
 
 def logarithmic_if_wide(axes: "Axes", values: Sequence[float]) -> None:
-    """Show latencies that differ more than tenfold on a logarithmic axis, in plain numbers."""
+    """Show values that differ more than tenfold on a logarithmic axis, in plain numbers."""
     if max(values) > 10 * min(values):
         from matplotlib.ticker import LogLocator, NullLocator
 
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 300 * min(values) else (1,)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
     else:

@@ -37,11 +37,13 @@ def render(summary: Mapping[str, Any], results: Results, folder: Path = FOLDER) 
     )
     environment.filters |= FORMS | {"interval": lambda ends, form: tables.interval(ends, FORMS[form])}
     champion = summary["champion"]
+    shown = champion or "fp32"
     return environment.get_template("template.html").render(
         summary=summary,
         champion=champion,
-        best=summary["variants"][champion],
-        others=[name for name in summary["variants"] if name != champion],
+        shown=shown,
+        best=summary["variants"][shown],
+        others=[name for name in summary["variants"] if name != shown],
         verdicts=verdicts(summary),
         results=results,
         findings=findings(results.data),
@@ -73,4 +75,5 @@ def findings(data: Mapping[str, Any]) -> list[tuple[str, int]]:
         ("val images that also stand in test (leaks)", leaks["val_in_test"]),
         ("nearly constant images", data["constant"]),
         ("unreadable images", data["unreadable"]),
+        *((f"layout: {kind}", count) for kind, count in data["layout_errors"].items() if kind != "unreadable"),
     ]

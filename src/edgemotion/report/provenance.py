@@ -8,13 +8,13 @@ from typing import Any
 from edgemotion.files import sha256_file, sha256_json
 
 
-def provenance(champion: str, reference: Mapping[str, Any]) -> dict[str, str]:
+def provenance(champion: str | None, reference: Mapping[str, Any]) -> dict[str, str]:
     """Tags of a run: champion, digests of data, trained weights and dvc.lock, and the commit of the working directory.
 
     `reference` is the model_info of fp32, the variant of the trained network itself.
     """
     tags = {
-        "champion": champion,
+        "champion": champion or "none",
         "data_sha256": sha256_json(reference["data_sha256"]),
         "network_sha256": reference["weights_sha256"],
     }

@@ -8,12 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from edgemotion import settings
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, replacing, sha256_file, write_json, write_text
 from edgemotion.report.figures import figure_names
+from edgemotion.report.lock import contradiction, current, parse_yaml
 from edgemotion.report.tables import results_table
 
 PUBLISHED = Path("reports/published")
@@ -25,9 +24,10 @@ COPIED = (
     "data/prepared/data_report.json",
 )
 # These show images of the dataset, which may not be ours to publish.
-PICTURES = ("samples", "gradcam")
+PICTURES = ("samples", "gradcam", "augmentation", "mean_faces", "duplicates")
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "dvc", "hydra-core", "mlflow")
-START, END = "<!-- results -->", "<!-- /results -->"
+RESULTS = ("<!-- results -->", "<!-- /results -->")
+COMPARISON = ("<!-- comparison:start -->", "<!-- comparison:end -->")
 
 
 def publish(name: str, root: Path | str = ".") -> Path:
@@ -78,7 +78,7 @@ def check_settings(summary: Mapping[str, Any], given: settings.Settings) -> None
     """The summary must be of the dataset, network and variants of params.yaml."""
     for key, found, wanted in (
         ("dataset", summary["dataset"], given.data.name),
-        ("network", summary["network"], given.model.name),
+        ("network", summary["network"], given.model.title),
         ("variants", list(summary["variants"]), given.variants),
     ):
         if found != wanted:
@@ -89,33 +89,28 @@ def check_settings(summary: Mapping[str, Any], given: settings.Settings) -> None
 
 
 def check_champion(summary: Mapping[str, Any], champion: Path) -> None:
-    """The summary's champion must be the file in models/champion."""
-    model = champion / "model.onnx"
+    """The summary's champion must be the file in models/champion, which is empty when nothing kept the budget."""
+    model, name = champion / "model.onnx", summary["champion"]
+    if name is None:
+        if model.is_file():
+            raise EdgemotionError(f"{model} is there and reports/summary.json has no champion; run `dvc repro`")
+        return
     if not model.is_file():
         raise EdgemotionError(f"{model} is missing; run `dvc repro` or `dvc pull` before publishing")
-    wanted, found = summary["variants"][summary["champion"]]["sha256"], sha256_file(model)
+    wanted, found = summary["variants"][name]["sha256"], sha256_file(model)
     if found != wanted:
         raise EdgemotionError(
-            f"{model} has the SHA-256 {found[:12]}, reports/summary.json measured {summary['champion']} with "
+            f"{model} has the SHA-256 {found[:12]}, reports/summary.json measured {name} with "
             f"{wanted[:12]}; run `dvc repro` before publishing"
         )
 
 
 def check_lock(root: Path) -> None:
-    """What dvc.lock recorded must be what lies here: the settings of params.yaml and every report.
-
-    Stages of a foreach are left out, because DVC keeps those of variants that are gone.
-    """
-    lock, params = read_yaml(root / "dvc.lock"), read_yaml(root / "params.yaml")
-    stages = {name: stage for name, stage in lock["stages"].items() if "@" not in name}
-    if "report" not in stages:
-        raise EdgemotionError(f"{root / 'dvc.lock'} has no stage 'report'; run `dvc repro` before publishing")
-    for name, stage in stages.items():
-        for key, recorded in stage.get("params", {}).get("params.yaml", {}).items():
-            if lookup(params, key) != recorded:
-                raise EdgemotionError(
-                    f"dvc.lock ran {name} with another {key} than params.yaml has; run `dvc repro` before publishing"
-                )
+    """What dvc.lock recorded must be one whole run with the settings of params.yaml, and every report must lie here."""
+    lock, params = (parse_yaml((root / name).read_text(encoding="utf-8")) for name in ("dvc.lock", "params.yaml"))
+    if reason := contradiction(lock, params):
+        raise EdgemotionError(f"{reason}; run `dvc repro` before publishing")
+    for name, stage in current(lock, params):
         for entry in [*stage.get("deps", []), *stage.get("outs", [])]:
             path = root / entry["path"]
             digest = entry.get("md5", "")
@@ -128,18 +123,6 @@ def check_lock(root: Path) -> None:
                 )
 
 
-def read_yaml(path: Path) -> Any:
-    """Parse with the loader of the settings, which reads 1e-05 as a number in both files."""
-    return OmegaConf.to_container(OmegaConf.load(path))
-
-
-def lookup(params: Any, key: str) -> Any:
-    """A dotted key of nested mappings; None when it is not there."""
-    for part in key.split("."):
-        params = params.get(part) if isinstance(params, dict) else None
-    return params
-
-
 def readme_table(published: Path | str = PUBLISHED) -> str:
     """The results block of the README: every published run, by name; empty before the first."""
     return "\n".join(section(path.parent) for path in sorted(Path(published).glob("*/summary.json")))
@@ -150,9 +133,10 @@ def section(folder: Path) -> str:
     summary, machine = read_json(folder / "summary.json"), read_json(folder / "environment.json")
     flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
+    chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
     title = f"### [{folder.name}](reports/published/{folder.name}/): {summary['dataset']}, network {summary['network']}"
     notes = (
-        "*Leak-free* leaves out test images that also stand in the published training split. The champion is in bold. "
+        f"*Leak-free* leaves out test images that also stand in the published training split. {chosen} "
         f"Latency of one image on {machine['cpu']}, {threads}; "
         f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."
     )
@@ -162,16 +146,33 @@ def section(folder: Path) -> str:
     return f"{title}\n\n{results_table(summary)}\n{notes}\n"
 
 
-def updated(text: str, block: str) -> str:
+def comparison_block(published: Path | str = PUBLISHED) -> str:
+    """The comparison block of the README: comparison/comparison.md, its figure found from there; empty before it."""
+    path = Path(published) / "comparison/comparison.md"
+    if not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8").replace("](comparison.png)", f"]({PUBLISHED}/comparison/comparison.png)")
+
+
+def updated(text: str, block: str, markers: tuple[str, str] = RESULTS) -> str:
     """Put a block between the markers of a README; EdgemotionError when there is not exactly one pair."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise EdgemotionError(f"the README needs one line {START!r} and, after it, one line {END!r}")
-    before, rest = text.split(START)
+    start, end = markers
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise EdgemotionError(f"the README needs one line {start!r} and, after it, one line {end!r}")
+    before, rest = text.split(start)
     middle = f"\n{block}\n" if block else ""
-    return f"{before}{START}\n{middle}{END}{rest.split(END)[1]}"
+    return f"{before}{start}\n{middle}{end}{rest.split(end)[1]}"
+
+
+def current_readme(text: str, published: Path | str = PUBLISHED) -> str:
+    """A README with the results block, and the comparison block where it has the markers of one, made anew."""
+    text = updated(text, readme_table(published))
+    if COMPARISON[0] in text:
+        text = updated(text, comparison_block(published), COMPARISON)
+    return text
 
 
 def update_readme(readme: Path | str = "README.md", published: Path | str = PUBLISHED) -> None:
-    """Regenerate the results block of the README from the published summaries."""
+    """Regenerate the blocks of the README from what is published."""
     readme = Path(readme)
-    write_text(readme, updated(readme.read_text(encoding="utf-8"), readme_table(published)))
+    write_text(readme, current_readme(readme.read_text(encoding="utf-8"), published))

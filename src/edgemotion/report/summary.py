@@ -68,13 +68,13 @@ def read_correct(path: Path, labels: np.ndarray) -> np.ndarray:
     return predictions == labels
 
 
-def summarise(results: Results, dataset: str, network: str, classes: Sequence[str], seed: int) -> dict[str, Any]:
+def summarise(results: Results, dataset: str, network: str, seed: int) -> dict[str, Any]:
     """Join all reports into the content of reports/summary.json; a drop above 0 means less accurate than fp32."""
     return {
         "dataset": dataset,
         "network": network,
         "champion": results.selection["champion"],
-        "classes": list(classes),
+        "classes": results.infos["fp32"]["classes"],
         "variants": {name: join(results, name, seed) for name in results.evaluations},
     }
 
@@ -84,7 +84,7 @@ def join(results: Results, name: str, seed: int) -> dict[str, Any]:
     evaluation, info, timing = results.evaluations[name], results.infos[name], results.profile["variants"][name]
     temporal = results.temporal[name]
     return {
-        **{key: info[key] for key in ("method", "parent", "temperature", "sha256")},
+        **{key: info[key] for key in ("method", "parent", "temperature", "sha256", "weights_sha256", "parameters")},
         **{key: info[key] for key in ("size_bytes", "compressed_bytes", "macs")},
         "top1": evaluation["top1"],
         "top1_ci": evaluation["top1_ci"],
@@ -92,6 +92,7 @@ def join(results: Results, name: str, seed: int) -> dict[str, Any]:
         "top1_leak_free_ci": evaluation["leak_free"]["top1_ci"],
         "macro_f1": evaluation["macro_f1"],
         "ece": evaluation["ece"],
+        **{key: evaluation[key] for key in ("map50", "map50_95") if key in evaluation},
         **{key: timing[key] for key in ("p50_ms", "p95_ms", "p99_ms", "speedup", "speedup_ci")},
         "drop": compare(results.correct["fp32"], results.correct[name], seed),
         "robust": {scenario: score["top1"] for scenario, score in results.robustness[name]["scenarios"].items()},

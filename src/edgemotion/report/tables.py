@@ -17,8 +17,10 @@ HEADER = (
 
 
 def results_table(summary: Mapping[str, Any]) -> str:
-    """The results of all variants as a Markdown table, the champion in bold."""
-    lines = ["| " + " | ".join(HEADER) + " |", "|" + " --- |" + " ---: |" * (len(HEADER) - 1)]
+    """The results of all variants as a Markdown table, the champion in bold; detectors have a column more."""
+    detects = all("map50" in entry for entry in summary["variants"].values())
+    header = [*HEADER[:5], *(["mAP50"] if detects else []), *HEADER[5:]]
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" + " ---: |" * (len(header) - 1)]
     for name, entry in summary["variants"].items():
         cells = [
             f"**{name}**" if name == summary["champion"] else name,
@@ -26,6 +28,7 @@ def results_table(summary: Mapping[str, Any]) -> str:
             percent(entry["top1_leak_free"]),
             f"{entry['macro_f1']:.3f}",
             f"{entry['ece']:.3f}",
+            *([f"{entry['map50']:.3f}"] if detects else []),
             megabytes(entry["size_bytes"]),
             millions(entry["macs"]),
             milliseconds(entry["p50_ms"]),

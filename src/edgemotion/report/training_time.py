@@ -1,0 +1,52 @@
+"""The digest of trained weights and a tracking store in; how long their training took out."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from edgemotion.tracking import QUIET, brief, project_root, store_uri, warn
+
+
+def training_minutes(tracking: Mapping[str, Any], weights_sha256: str | None, root: Path | str = ".") -> float | None:
+    """Wall-clock minutes of the newest finished run in MLflow that trained these weights from its first epoch on.
+
+    `tracking` is that section of a run's settings. None where there is no such run: it was tracked elsewhere or
+    not at all, or it was killed and went on in a second run, whose time is a part only.
+    """
+    place = project_root(Path(root))
+    uri = store_uri(tracking.get("uri") or "", place) or f"sqlite:///{place / 'mlflow.db'}"
+    database = uri.removeprefix("sqlite:///")
+    # MLflow would create a database that is not there.
+    if tracking.get("backend") != "mlflow" or not weights_sha256 or (database != uri and not Path(database).is_file()):
+        return None
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    try:
+        if database != uri:
+            # MLflow tries for minutes to open a database that is none.
+            with closing(sqlite3.connect(database)) as store:
+                store.execute("SELECT 1 FROM runs LIMIT 1")
+        return find(uri, weights_sha256)
+    except Exception as error:
+        warn(f"no training time from {uri} ({brief(error)})")
+        return None
+
+
+def find(uri: str, weights_sha256: str) -> float | None:
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    client = MlflowClient(uri)
+    places = [experiment.experiment_id for experiment in client.search_experiments()]
+    query = f"tags.weights_sha256 = '{weights_sha256}' and attributes.status = 'FINISHED'"
+    for run in client.search_runs(places, query, order_by=["attributes.start_time DESC"]):
+        measured = [metric for metric in sorted(run.data.metrics) if not metric.startswith("system/")]
+        steps = [entry.step for entry in client.get_metric_history(run.info.run_id, measured[0])] if measured else []
+        if steps and min(steps) == 1:
+            return (run.info.end_time - run.info.start_time) / 60_000
+    return None
