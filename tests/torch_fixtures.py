@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import nn
 
-from edgemotion.datasets.splits import Split
+from edgemotion.datasets.splits import Split, whole_boxes
 from edgemotion.networks.network import Network, build
 from edgemotion.settings import Augment, Train
 
@@ -46,7 +46,8 @@ def split_of(count: int, seed: int, size: int = 16) -> Split:
     """The same as a split on disk has it."""
     images, labels = patterned(count, size=size, seed=seed)
     ids = [f"{seed}/{index}.png" for index in range(count)]
-    return Split(images, labels, ids, np.zeros(count, bool), np.zeros(count, np.int64))
+    leaked, streams = np.zeros(count, bool), np.zeros(count, np.int64)
+    return Split(images, labels, ids, leaked, streams, whole_boxes(count), CLASSES)
 
 
 def network_of(
@@ -79,14 +80,18 @@ def network_of(
 def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Train:
     """Two quick epochs without augmentation, or with the given part of it."""
     given: dict[str, Any] = {
+        "trainer": "classifier",
         "epochs": 2,
         "batch_size": 16,
+        "optimizer": "sgd",
         "learning_rate": 0.05,
         "momentum": 0.9,
         "weight_decay": 0.0005,
         "warmup": 0.25,
         "label_smoothing": 0.1,
         "ema_decay": 0.9,
+        "balance": "none",
+        "freeze": [],
         "device": "cpu",
     }
     return Train(**{**given, **changes}, augment=Augment(**{**NO_AUGMENT, **(augment or {})}))

@@ -161,7 +161,7 @@ class MlflowRun(TrainingRun):
         from mlflow.entities import Dataset, DatasetInput
 
         variants = summary["variants"]
-        self.write(tags=tags, metrics=points(flat_metrics(variants[summary["champion"]])))
+        self.write(tags=tags, metrics=points(flat_metrics(variants[summary["champion"] or "fp32"])))
         data = Dataset(summary["dataset"], tags["data_sha256"][:36], "local", f"data/raw/{summary['dataset']}.zip")
         self.client.log_inputs(self.run, datasets=[DatasetInput(data)])
         for name, variant in variants.items():

@@ -12,10 +12,11 @@ from onnx import TensorProto, numpy_helper
 
 from edgemotion import registry
 from edgemotion.compression.export import to_onnx
-from edgemotion.compression.onnx_file import run_logits, strip
+from edgemotion.compression.onnx_file import DECODE, run_logits, run_model, strip
 from edgemotion.errors import EdgemotionError
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
+detection = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "detector_fixtures.py")))
 IMAGES, LABELS = given.patterned(320)
 STATIC: dict[str, Any] = {"calibration_images": 300, "calibration_method": "minmax", "per_channel": True}
 
@@ -102,3 +103,31 @@ def test_names_that_do_not_exist(source: Path) -> None:
         quantize(source, method="int3")
     with pytest.raises(EdgemotionError, match="calibration_method 'best' does not exist; use minmax"):
         quantize(source, calibration_method="best")
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_the_decoding_of_a_detector_stays_float(method: str, tmp_path: Path) -> None:
+    whole = to_onnx(detection.tiny_network())
+    strip(whole)
+    onnx.save(whole, tmp_path / "model.onnx")
+    images = detection.scenes(300, size=16).images
+    args = {} if method == "static" else {"per_channel": True}
+    model = quantize(tmp_path / "model.onnx", method, images=images, **args)
+    weights = {tensor.data_type for tensor in model.graph.initializer}
+    assert weights & {TensorProto.INT8, TensorProto.UINT8}
+    sources = {output: node for node in model.graph.node for output in node.output}
+    decode = [node for node in model.graph.node if node.name.startswith(DECODE)]
+    assert {node.op_type for node in decode} == {
+        node.op_type for node in whole.graph.node if node.name.startswith(DECODE)
+    }
+    # Within it no value is rounded: rounded ones only enter it, from the last convolution.
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            source = sources.get(node.input[0])
+            assert source is None or not source.name.startswith(DECODE), source.name
+        if node.name.startswith(DECODE):
+            rounded = [sources[name] for name in node.input if name in sources and sources[name] not in decode]
+            assert all(sources.get(entry.input[0]) is not None for entry in rounded), node.name
+    expected = run_model(whole, images, 1, ["boxes", "scores"])
+    for found, exact in zip(run_model(model, images, 1, ["boxes", "scores"]), expected, strict=True):
+        assert not np.array_equal(found, exact) and np.abs(found - exact).max() < 0.05

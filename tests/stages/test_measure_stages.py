@@ -14,7 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from edgemotion.datasets.splits import Split, write_split
+from edgemotion.datasets.splits import Split, whole_boxes, write_split
 from edgemotion.settings import Settings, load
 from edgemotion.stages import evaluate, profile, robustness, temporal
 
@@ -49,6 +49,8 @@ def split_of(labels: list[int], wrong: int = 0, streams: list[int] | None = None
         ids=[f"{index}.png" for index in range(len(truth))],
         leaked=np.arange(len(truth)) < wrong,
         streams=np.array(streams if streams is not None else np.zeros(len(truth)), np.int64),
+        boxes=whole_boxes(len(truth)),
+        classes=["dark", "middle", "bright"],
     )
 
 

@@ -104,7 +104,7 @@ def test_the_network_has_learned_and_says_from_what(finished: Path) -> None:
     assert described["std"] == pytest.approx([images.std()], abs=1e-4)
     assert described["classes"] == ["left", "right", "middle"]
     assert described["data_sha256"] == {
-        name: sha256_file(finished / "data/prepared/train" / name) for name in ("images.npy", "labels.npy")
+        name: sha256_file(finished / "data/prepared/train" / name) for name in ("images.npy", "labels.npy", "boxes.npy")
     }
     assert described["settings"]["train"]["epochs"] == 3 and described["settings"]["seed"] == 42
 
@@ -124,8 +124,8 @@ def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, pare
     folder = finished / "models/variants" / name
     info = load_variant(folder).info
     assert list(info) == [
-        "name", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity",
-        "macs", "data_sha256", "opset", "temperature", "size_bytes", "compressed_bytes", "sha256",
+        "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity",
+        "parameters", "macs", "data_sha256", "opset", "temperature", "size_bytes", "compressed_bytes", "sha256",
     ]  # fmt: skip
     assert (info["name"], info["parent"], info["method"]) == (name, parent, method)
     assert info["input"] == {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1}

@@ -37,6 +37,7 @@ def test_select_then_report(tmp_path: Path) -> None:
         "reports/figures/tradeoff.png",
         "reports/figures/latency.png",
         "reports/figures/robustness.png",
+        "reports/figures/training.png",
     }
     assert "pruned_int8 wins on synthetic" in (tmp_path / "reports/index.html").read_text()
 
@@ -44,13 +45,16 @@ def test_select_then_report(tmp_path: Path) -> None:
 def test_select_keeps_the_evidence_when_nothing_passes(tmp_path: Path) -> None:
     write_run(tmp_path)
     found = run_stage("select", tmp_path, "select.max_size_mb=0.1")
-    assert found.returncode == 1
-    assert found.stderr.startswith(
-        "error: no variant keeps the budget of select.device 'raspberry-pi-class' (fp32: 1.96 MB"
-    )
-    assert found.stderr.count("\n") == 1
+    assert found.returncode == 0
+    assert "no variant keeps the budget of select.device 'raspberry-pi-class' (fp32: 1.96 MB" in found.stdout
     assert json.loads((tmp_path / "reports/select.json").read_text())["champion"] is None
-    assert not (tmp_path / "models/champion").exists()
+    assert [path.name for path in (tmp_path / "models/champion").iterdir()] == ["selection.json"]
+
+    found = run_stage("report", tmp_path, "select.max_size_mb=0.1")
+    assert found.returncode == 0, found.stderr
+    assert json.loads((tmp_path / "reports/summary.json").read_text())["champion"] is None
+    page = (tmp_path / "reports/index.html").read_text()
+    assert "No variant keeps the budget on synthetic" in page and "The figures below are those of fp32" in page
 
 
 def test_select_refuses_a_replaced_model(tmp_path: Path) -> None:

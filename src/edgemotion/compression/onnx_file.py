@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from edgemotion.runtime.classifier import open_session, run_session
 
 VARIANTS = Path("models/variants")
 TEMPERATURE = "temperature"
+# What turns the raw outputs of a detector into boxes and scores; its numbers span too much for int8.
+DECODE = "decode/"
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def add_probabilities(model: onnx.ModelProto) -> None:
@@ -28,6 +32,16 @@ def add_probabilities(model: onnx.ModelProto) -> None:
         ]
     )
     model.graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes]))
+
+
+def name_decode(model: onnx.ModelProto) -> None:
+    """Begin with `decode/` the name of each node from which no weighted layer follows: what decodes a detector."""
+    feeding: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type in WEIGHTED or feeding.intersection(node.output):
+            feeding.update(node.input)
+        else:
+            node.name = f"{DECODE}{node.name}"
 
 
 def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
@@ -94,7 +108,12 @@ def write_variant(
 
 def run_logits(model: onnx.ModelProto, images: np.ndarray, threads: int) -> np.ndarray:
     """Logits float32 [N,classes] of a model that is not on disk yet."""
-    return run_session(open_session(model.SerializeToString(), threads), images)[0]
+    return run_model(model, images, threads, ["logits"])[0]
+
+
+def run_model(model: onnx.ModelProto, images: np.ndarray, threads: int, names: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """The named outputs of a model that is not on disk yet."""
+    return run_session(open_session(model.SerializeToString(), threads), images, names=names)
 
 
 def count_macs(model: onnx.ModelProto) -> int:

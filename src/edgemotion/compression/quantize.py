@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
+from edgemotion.compression.onnx_file import DECODE
 from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
@@ -63,6 +64,7 @@ def static(
             weight_type=QuantType.QInt8,
             per_channel=per_channel,
             calibrate_method=CalibrationMethod[CALIBRATION_METHODS[calibration_method]],
+            nodes_to_exclude=decode_nodes(source),
         )
         return onnx.load(target)
 
@@ -74,8 +76,19 @@ def dynamic(source: Path, images: np.ndarray, seed: int, *, per_channel: bool) -
 
     with TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "model.onnx"
-        quantize_dynamic(source, target, per_channel=per_channel, weight_type=QuantType.QUInt8)
+        quantize_dynamic(
+            source,
+            target,
+            per_channel=per_channel,
+            weight_type=QuantType.QUInt8,
+            nodes_to_exclude=decode_nodes(source),
+        )
         return onnx.load(target)
+
+
+def decode_nodes(source: Path) -> list[str]:
+    """The nodes that turn a detector's raw outputs into boxes: in int8 they would take all precision from them."""
+    return [node.name for node in onnx.load(source).graph.node if node.name.startswith(DECODE)]
 
 
 @contextmanager

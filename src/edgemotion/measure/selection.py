@@ -114,12 +114,10 @@ def distinct(first: float, second: float, digits: int) -> tuple[str, str]:
     return f"{first:.{digits}f}", f"{second:.{digits}f}"
 
 
-def champion_of(selection: Mapping[str, Any]) -> str:
-    """The winner's name; EdgemotionError with each variant's failing gates when nothing keeps the budget."""
-    if selection["champion"] is None:
-        reasons = "; ".join(f"{name}: {entry['reason']}" for name, entry in selection["variants"].items())
-        raise EdgemotionError(
-            f"no variant keeps the budget of select.device {selection['device']!r} ({reasons}); "
-            "relax select.max_* or add a variant"
-        )
-    return selection["champion"]
+def verdict(selection: Mapping[str, Any]) -> str:
+    """One sentence: the winner and why, or every variant's failing gates when nothing keeps the budget."""
+    champion = selection["champion"]
+    if champion is not None:
+        return f"{champion}, {selection['variants'][champion]['reason']}"
+    reasons = "; ".join(f"{name}: {entry['reason']}" for name, entry in selection["variants"].items())
+    return f"no variant keeps the budget of select.device {selection['device']!r} ({reasons})"

@@ -1,5 +1,6 @@
 """Face images in, logits and class probabilities out, by ONNX Runtime on the CPU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.runtime.variant import load_variant
+from edgemotion.runtime.variant import Variant, load_variant
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,18 @@ def open_session(model: Path | str | bytes, threads: int = 1) -> onnxruntime.Inf
 
 
 def run_session(
-    session: onnxruntime.InferenceSession, images: np.ndarray, batch_size: int = 64
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run uint8 [N,H,W,C] in batches: logits and probabilities, both float32 [N,classes]."""
-    names = ["logits", "probabilities"]
+    session: onnxruntime.InferenceSession,
+    images: np.ndarray,
+    batch_size: int = 64,
+    names: Sequence[str] = ("logits", "probabilities"),
+) -> tuple[np.ndarray, ...]:
+    """Run uint8 [N,H,W,C] in batches: the named outputs, by default logits and probabilities float32 [N,classes]."""
     # No images still make one batch, which gives the arrays their number of classes.
     batches = [
-        session.run(names, {"images": np.ascontiguousarray(images[start : start + batch_size])})
+        session.run(list(names), {"images": np.ascontiguousarray(images[start : start + batch_size])})
         for start in range(0, max(1, len(images)), batch_size)
     ]
-    logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return logits, probabilities
+    return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
 
 
 class Classifier:
@@ -60,13 +62,9 @@ class Classifier:
 
     def run(self, images: np.ndarray, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Classify uint8 [N,H,W,C] of the variant's size: logits and probabilities, both float32 [N,classes]."""
-        shape = (self.variant.height, self.variant.width, self.variant.channels)
-        if images.dtype != np.uint8 or images.shape[1:] != shape:
-            raise EdgemotionError(
-                f"{self.variant.name} takes uint8 images [N,{','.join(map(str, shape))}], "
-                f"not {images.dtype} {list(images.shape)}"
-            )
-        return run_session(self.session, images, batch_size)
+        check_images(self.variant, images)
+        logits, probabilities = run_session(self.session, images, batch_size)
+        return logits, probabilities
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Classify one face crop, uint8 [H,W], [H,W,1] or [H,W,3] BGR of any size."""
@@ -74,6 +72,16 @@ class Classifier:
         probabilities = self.run(fitted[None])[1][0]
         named = dict(zip(self.variant.classes, probabilities.tolist(), strict=True))
         return Prediction(self.variant.classes[int(probabilities.argmax())], named)
+
+
+def check_images(variant: Variant, images: np.ndarray) -> None:
+    """Raise EdgemotionError for images of another type or size than the variant takes."""
+    shape = (variant.height, variant.width, variant.channels)
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
+        raise EdgemotionError(
+            f"{variant.name} takes uint8 images [N,{','.join(map(str, shape))}], "
+            f"not {images.dtype} {list(images.shape)}"
+        )
 
 
 def fit(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:

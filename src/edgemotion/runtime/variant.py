@@ -28,6 +28,11 @@ class Variant:
         return list(self.info["classes"])
 
     @property
+    def detects(self) -> bool:
+        """Whether the model finds faces in whole images; otherwise it takes crops of faces."""
+        return self.info.get("task") == "detect"
+
+    @property
     def height(self) -> int:
         return int(self.info["input"]["height"])
 

@@ -7,8 +7,10 @@ import numpy as np
 from edgemotion.datasets.splits import read_split
 from edgemotion.files import replacing, write_json
 from edgemotion.measure.accuracy import evaluate, top1
+from edgemotion.measure.detection import evaluate_detections
 from edgemotion.report.measure_figures import confusion_figure
 from edgemotion.runtime.classifier import Classifier
+from edgemotion.runtime.detector import Detector, validation_boxes
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
 
@@ -17,7 +19,7 @@ from edgemotion.stages import stage
 def main(settings: Settings) -> None:
     classifier = Classifier(Path("models/variants") / settings.item, settings.threads)
     variant, name = classifier.variant, settings.item
-    test, val = read_split("data/prepared/test"), read_split("data/prepared/val")
+    test, val = (read_split(f"data/prepared/{split}", variant.detects, variant.classes) for split in ("test", "val"))
 
     probabilities = classifier.run(test.images)[1]
     scores = evaluate(probabilities, test.labels, test.leaked, variant.classes)
@@ -30,6 +32,10 @@ def main(settings: Settings) -> None:
         "size_bytes": variant.info["size_bytes"],
         "macs": variant.info["macs"],
     }
+
+    if variant.detects:
+        detections = validation_boxes(*Detector(variant.folder, settings.threads).run(test.images))
+        report |= evaluate_detections(detections, test.boxes, test.labels, variant.classes)
 
     write_json(f"reports/evaluate/{name}.json", report)
     with replacing(f"reports/predictions/{name}.npy") as partial, partial.open("wb") as stream:

@@ -2,8 +2,8 @@
 
 import torch
 
-from edgemotion.compression.export import check_parity, to_onnx, torch_logits
-from edgemotion.compression.onnx_file import VARIANTS, compare, count_macs, run_logits, write_variant
+from edgemotion.compression.export import check_parity, measure_parity, task_of, to_onnx
+from edgemotion.compression.onnx_file import VARIANTS, count_macs, write_variant
 from edgemotion.datasets.splits import read_split
 from edgemotion.files import sha256_file
 from edgemotion.networks import network
@@ -15,13 +15,15 @@ from edgemotion.stages import stage
 def main(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     trained = network.load(network.NETWORKS / settings.item)
-    val, test = read_split("data/prepared/val"), read_split("data/prepared/test")
+    task = task_of(trained)
+    val, test = (read_split(f"data/prepared/{name}", task == "detect", trained.classes) for name in ("val", "test"))
     model = to_onnx(trained)
-    parity = compare(run_logits(model, test.images, settings.threads), torch_logits(trained, test.images))
+    parity = measure_parity(trained, model, test.images, settings.threads)
     check_parity(settings.item, parity)
     size = {"height": trained.height, "width": trained.width, "channels": trained.channels}
     info = {
         "name": settings.item,
+        "task": task,
         "parent": trained.parent,
         "method": trained.method,
         "settings": trained.settings,
@@ -30,6 +32,7 @@ def main(settings: Settings) -> None:
         "classes": trained.classes,
         "input": {"layout": "NHWC", "dtype": "uint8", **size},
         "parity": parity,
+        "parameters": sum(parameter.numel() for parameter in trained.module.parameters()),
         "macs": count_macs(model),
         "data_sha256": trained.data_sha256,
     }

@@ -22,8 +22,9 @@ NOTE = (
 def main(settings: Settings) -> None:
     given = settings.profile
     environment = describe(given.threads)
-    images = read_split("data/prepared/test").images
     variants = {name: load_variant(Path("models/variants") / name) for name in settings.variants}
+    reference = variants["fp32"]
+    images = read_split("data/prepared/test", reference.detects, reference.classes).images
     with pinned(given.threads):
         starts = {n: cold_start(v.model_path, given.threads, given.cold_starts) for n, v in variants.items()}
         sessions = {name: open_session(variant.model_path, given.threads) for name, variant in variants.items()}

@@ -20,11 +20,12 @@ def main(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     chosen = settings.prune[settings.item]
     dense = network.load(network.NETWORKS / "fp32")
-    train, val = read_split("data/prepared/train"), read_split("data/prepared/val")
+    train, val = (read_split(f"data/prepared/{split}", classes=dense.classes) for split in ("train", "val"))
 
     example = torch.zeros(1, dense.channels, dense.height, dense.width)
     hook = registry.call("prune", chosen.method, dense.module, example, args=chosen.args)
-    tuning = replace(settings.train, epochs=chosen.epochs, learning_rate=chosen.learning_rate)
+    # What was frozen could not recover from the loss of its channels.
+    tuning = replace(settings.train, epochs=chosen.epochs, learning_rate=chosen.learning_rate, freeze=[])
     identity = {
         "prune": asdict(chosen),
         "train": asdict(tuning),

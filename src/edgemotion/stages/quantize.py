@@ -15,7 +15,7 @@ from edgemotion.stages import stage
 def main(settings: Settings) -> None:
     chosen = settings.quantize[settings.item]
     parent = load_variant(VARIANTS / chosen.parent)
-    train, val = read_split("data/prepared/train"), read_split("data/prepared/val")
+    train, val = (read_split(f"data/prepared/{split}", parent.detects, parent.classes) for split in ("train", "val"))
     model = registry.call("quantize", chosen.method, parent.model_path, train.images, settings.seed, args=chosen.args)
     strip(model)
     reference, _ = Classifier(parent.folder, threads=settings.threads).run(val.images)

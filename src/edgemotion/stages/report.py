@@ -1,4 +1,4 @@
-"""All reports and figures in; reports/summary.json, three figures and reports/index.html out, and the tracked runs."""
+"""All reports and figures in; reports/summary.json, four figures and reports/index.html out, and the tracked runs."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from edgemotion.report.figures import draw
 from edgemotion.report.html import render
 from edgemotion.report.provenance import provenance
 from edgemotion.report.summary import read_results, summarise
+from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
 from edgemotion.tracking import log_pipeline
@@ -18,12 +19,14 @@ CHAMPION = (Path("models/champion/model.onnx"), Path("models/champion/model_info
 @stage
 def main(settings: Settings) -> None:
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.data.classes, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.title, settings.seed)
     write_json("reports/summary.json", summary)
     draw(summary, results.robustness, results.profile["variants"])
+    draw_training(settings.networks)
     write_text(PAGE, render(summary, results))
-    log_pipeline(settings, summary, provenance(summary["champion"], results.infos["fp32"]), [*CHAMPION, PAGE])
-    print(f"{PAGE}: {len(summary['variants'])} variants, champion {summary['champion']}")
+    tags = provenance(summary["champion"], results.infos["fp32"])
+    log_pipeline(settings, summary, tags, [*filter(Path.is_file, CHAMPION), PAGE])
+    print(f"{PAGE}: {len(summary['variants'])} variants, champion {summary['champion'] or 'none'}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from edgemotion.stages import stage
 @stage
 def main(settings: Settings) -> None:
     classifier = Classifier(Path("models/variants") / settings.item, settings.threads)
-    test = read_split("data/prepared/test")
+    test = read_split("data/prepared/test", classifier.variant.detects, classifier.variant.classes)
 
     scenarios = {}
     for scenario in settings.robustness.scenarios:

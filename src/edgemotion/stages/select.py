@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from edgemotion.files import read_json, replacing, write_json
-from edgemotion.measure.selection import champion_of, select
+from edgemotion.measure.selection import select, verdict
 from edgemotion.runtime.variant import load_variant
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
@@ -20,15 +20,15 @@ def main(settings: Settings) -> None:
         {name: variant.info for name, variant in variants.items()},
         **dataclasses.asdict(settings.select),
     )
-    # Written before the verdict, so that the evidence is there when nothing passes.
     write_json("reports/select.json", selection)
-    champion = champion_of(selection)
+    # A budget that nothing keeps is a result, told in the report; the folder then holds the evidence and no model.
     with replacing("models/champion") as partial:
         partial.mkdir()
-        for name in ("model.onnx", "model_info.json"):
-            shutil.copyfile(variants[champion].folder / name, partial / name)
+        if champion := selection["champion"]:
+            for name in ("model.onnx", "model_info.json"):
+                shutil.copyfile(variants[champion].folder / name, partial / name)
         write_json(partial / "selection.json", selection)
-    print(f"models/champion: {champion}, {selection['variants'][champion]['reason']}")
+    print(f"models/champion: {verdict(selection)}")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ def main(settings: Settings) -> None:
     name, given = settings.item, settings.temporal
     noise = {"process_noise": given.process_noise, "measurement_noise": given.measurement_noise}
     classifier = Classifier(Path("models/variants") / name, settings.threads)
+    detects, classes = classifier.variant.detects, classifier.variant.classes
 
-    split, source = read_split("data/prepared/streams"), "recorded"
+    split, source = read_split("data/prepared/streams", detects, classes), "recorded"
     order = np.arange(len(split))
     if not len(split):
-        split, source = read_split("data/prepared/test"), "sampled"
+        split, source = read_split("data/prepared/test", detects, classes), "sampled"
         order = sampled_stream(split.labels, given.frames, given.dwell, np.random.default_rng(settings.seed))
     raw = classifier.run(split.images)[1][order]
     labels, streams = split.labels[order], split.streams[order]
@@ -44,7 +45,6 @@ def main(settings: Settings) -> None:
     write_json(f"reports/temporal/{name}.json", report)
     shown = np.flatnonzero(streams == streams[0])[:TRACE]
     title = f"{name}: first {len(shown)} frames of a {source} stream"
-    classes = classifier.variant.classes
     temporal_figure(f"reports/figures/temporal/{name}.png", labels[shown], raw[shown], smoothed[shown], classes, title)
     print(f"{name}: raw {report['raw']}, smoothed {report['smoothed']}")
 
