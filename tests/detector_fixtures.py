@@ -4,14 +4,12 @@ Taken by `runpy.run_path`, as torch_fixtures.py is.
 """
 
 import runpy
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -24,6 +22,7 @@ from edgemotion.networks.network import Network
 from edgemotion.settings import Train
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "torch_fixtures.py")))
+need_ultralytics = given.need_ultralytics
 CLASSES = ["happy", "neutral", "surprise"]
 
 
@@ -42,12 +41,6 @@ def scenes(count: int, seed: int = 0, size: int = 64, channels: int = 3) -> Spli
         box[:] = np.array([x, y, x + side, y + side]) / size
     ids = [f"{seed}/{number}.png" for number in range(count)]
     return Split(images, labels, ids, np.zeros(count, bool), np.zeros(count, np.int64), boxes, CLASSES)
-
-
-def need_ultralytics() -> None:
-    """Skip where the extra is missing; importing it here, as importorskip does, would leave it connected."""
-    if find_spec("ultralytics") is None:
-        pytest.skip("needs the extra: uv run --extra yolo pytest")
 
 
 class TinyDetector(Detector):

@@ -4,11 +4,13 @@ Test folders are no packages: a test file takes what it needs with `runpy.run_pa
 """
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from torch import nn
 
@@ -95,6 +97,12 @@ def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Tra
         "device": "cpu",
     }
     return Train(**{**given, **changes}, augment=Augment(**{**NO_AUGMENT, **(augment or {})}))
+
+
+def need_ultralytics() -> None:
+    """Skip where the extra is missing; importing it here, as importorskip does, would leave it connected."""
+    if find_spec("ultralytics") is None:
+        pytest.skip("needs the extra: uv run --extra yolo pytest")
 
 
 def digest(content: bytes) -> str:

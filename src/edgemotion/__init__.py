@@ -1,1 +1,6 @@
 """edgemotion: small, fast, trustworthy facial-emotion classifiers for edge devices."""
+
+import os
+
+# Since 1.29 ONNX Runtime keeps a device id in the home folder and sends usage data, unless told not to before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -49,7 +49,7 @@ NAMES = [pytest.param(stem, marks=[pytest.mark.slow] if stem in SLOW else []) fo
 def args_of(stem: str) -> dict[str, Any]:
     """The arguments that configs/model/<stem>.yaml gives."""
     if MODELS[stem].name == "yolo":
-        pytest.importorskip("ultralytics", reason="needs the extra: uv run --extra yolo pytest")
+        given.need_ultralytics()
     return OmegaConf.to_container(MODELS[stem].args)
 
 

@@ -64,7 +64,7 @@ def test_originals_stand_at_the_left(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_detector_is_shown_whole_images(tmp_path: Path) -> None:
-    pytest.importorskip("ultralytics", reason="needs the extra: uv run --extra yolo pytest")
+    given.need_ultralytics()
     detector = given.network_of("yolo", {"architecture": "yolo11n", "weights": None}, size=64)
     whole = run(workspace(tmp_path / "whole", detector, size=64))
     boxed = run(workspace(tmp_path / "boxed", detector, size=64, box=(0.25, 0.25, 0.75, 0.75)))

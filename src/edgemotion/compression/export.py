@@ -54,7 +54,8 @@ def to_onnx(network: Network) -> onnx.ModelProto:
     module = Deployable(network).eval()
     # Two images, because the exporter would fix a batch of one as a constant.
     example = torch.zeros(2, network.height, network.width, network.channels, dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnx_ir", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
