@@ -2,5 +2,5 @@
 
 import os
 
-# Since 1.29 ONNX Runtime keeps a device id in the home folder and sends usage data, unless told not to before its import.
+# ONNX Runtime keeps a device id in the home folder and sends usage data, unless told not to before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
