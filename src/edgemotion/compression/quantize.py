@@ -13,8 +13,11 @@ from edgemotion.compression.onnx_file import DECODE
 from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
-# Adds and pools are quantized too: a float island between two int8 convolutions costs more than it saves.
-STATIC_OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "MaxPool", "GlobalAveragePool", "AveragePool", "Relu", "Clip"]
+# Adds, pools and SiLU (x * sigmoid x) are quantized too: a float island between two int8 convolutions costs more than
+# it saves. With SiLU in float an int8 YOLO is slower than fp32.
+STATIC_OPERATORS = [
+    "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "MaxPool", "GlobalAveragePool", "AveragePool", "Relu", "Clip",
+]  # fmt: skip
 CALIBRATION_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 MIN_CALIBRATION_IMAGES = 300
 
