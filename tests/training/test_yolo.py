@@ -14,7 +14,7 @@ import torch
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
-from edgemotion.training.yolo import fit_detector
+from edgemotion.training.yolo import yolo
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/detector_fixtures.py")))
@@ -32,7 +32,7 @@ def make(architecture: str = "yolo11n", channels: int = 3) -> Any:
 def fit(folder: Path, module: Any = None, seed: int = 0, on_epoch: Any = lambda row: None, **changes: Any) -> Any:
     settings = given.yolo_settings(AUGMENT, **changes)
     checkpoint = folder / "checkpoint.pt"
-    module, history = fit_detector(
+    module, _, history = yolo(
         module or make(),
         TRAIN,
         VAL,
@@ -126,7 +126,7 @@ def test_class_weights_change_the_training(tmp_path: Path) -> None:
             "threads": 1,
             "precision": "fp32",
         }
-        found.append(digest(fit_detector(make(), rare, VAL, **options)[0]))
+        found.append(digest(yolo(make(), rare, VAL, **options)[0]))
     assert found[0] != found[1]
 
 
@@ -165,7 +165,7 @@ def test_drops_no_setting_in_silence(changes: Any, augment: Any, expected: str, 
         "precision": "fp32",
     }
     with pytest.raises(EdgemotionError, match=expected):
-        fit_detector(given.tiny_network().module, TRAIN, VAL, **options)
+        yolo(given.tiny_network().module, TRAIN, VAL, **options)
 
 
 def test_refuses_what_ultralytics_cannot_train(tmp_path: Path) -> None:
@@ -173,16 +173,16 @@ def test_refuses_what_ultralytics_cannot_train(tmp_path: Path) -> None:
     options: dict[str, Any] = {"seed": 0, "checkpoint": tmp_path / "c.pt", "threads": 1, "precision": "fp32"}
     with pytest.raises(EdgemotionError, match=r"brightness is 0\.2, which .* for colour images"):
         settings = given.yolo_settings({"brightness": 0.2})
-        fit_detector(given.tiny_network().module, gray, gray, settings=settings, **options)
+        yolo(given.tiny_network().module, gray, gray, settings=settings, **options)
     narrow = type(gray)(**{**vars(gray), "images": gray.images[:, :, :32]})
     with pytest.raises(EdgemotionError, match=r"data\.height is 64, data\.width 32; .* square"):
-        fit_detector(given.tiny_network().module, narrow, narrow, settings=given.yolo_settings(), **options)
+        yolo(given.tiny_network().module, narrow, narrow, settings=given.yolo_settings(), **options)
     with pytest.raises(EdgemotionError, match=r"model\.precision is 'bf16'; a YOLO is trained in fp32"):
-        fit_detector(
+        yolo(
             given.tiny_network().module, TRAIN, VAL, settings=given.yolo_settings(), **{**options, "precision": "bf16"}
         )
     with pytest.raises(EdgemotionError, match="a TinyDetector, is no YOLO detector; use train=default"):
-        fit_detector(given.tiny_network().module, TRAIN, VAL, settings=given.yolo_settings(), **options)
+        yolo(given.tiny_network().module, TRAIN, VAL, settings=given.yolo_settings(), **options)
 
 
 ALONE = """

@@ -35,45 +35,14 @@ def yolo(
     seed: int,
     checkpoint: Path,
     threads: int,
-    on_epoch: Callable[[dict[str, float]], None],
-) -> tuple[nn.Module, tuple[list[float], list[float]], list[dict[str, float]]]:
-    """Train a YOLO detector on the whole images of both splits, whose pixels it takes divided by 255.
-
-    Returns the averaged network, (mean, std) of pixels of 0 to 255, and a row an epoch.
-    """
-    trained, history = fit_detector(
-        module,
-        train,
-        val,
-        settings=settings,
-        precision=precision,
-        seed=seed,
-        checkpoint=checkpoint,
-        threads=threads,
-        on_epoch=on_epoch,
-    )
-    channels = train.images.shape[3]
-    return trained, ([0.0] * channels, [255.0] * channels), history
-
-
-def fit_detector(
-    module: nn.Module,
-    train: Split,
-    val: Split,
-    *,
-    settings: Train,
-    precision: str,
-    seed: int,
-    checkpoint: Path,
-    threads: int,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
-) -> tuple[YoloDetector, list[dict[str, float]]]:
-    """Train from the module's weights on whole images; return the EMA detector in float32 and a row an epoch.
+) -> tuple[YoloDetector, tuple[list[float], list[float]], list[dict[str, float]]]:
+    """Train a YOLO detector from its weights on whole images, whose pixels it takes divided by 255.
 
-    Batches, loss, optimizer and augmentation are ultralytics'; mosaic is off, because it would show faces at half the
-    size that they have in use. mAP and top-1 are ours. Its images lie in a temporary folder that is removed at the end,
-    and it makes no connection. The same arguments, thread count and machine type give the same bytes, also when the
-    training was killed and starts again from `checkpoint`, which is removed at the end.
+    Returns the EMA detector in float32, (mean, std) of pixels of 0 to 255, and a row an epoch. Batches, loss, optimizer
+    and augmentation are ultralytics'; mosaic is off, because it would show faces at half the size they have in use. and top-1 are ours. Its images lie in a temporary folder that is removed at the end, and it makes no connection. The
+    same arguments, thread count and machine type give the same bytes, also when the training was killed and starts
+    again from `checkpoint`, which is removed at the end.
     """
     check(settings, train)
     # Its own bf16 needs a CUDA device, and its fp16 would load a model from the net to be checked.
@@ -109,7 +78,8 @@ def fit_detector(
                 trainer.train()
             module = YoloDetector(trainer.ema.ema.float().cpu(), module.height, module.width)
     checkpoint.unlink(missing_ok=True)
-    return module.eval(), history
+    channels = train.images.shape[3]
+    return module.eval(), ([0.0] * channels, [255.0] * channels), history
 
 
 def check(settings: Train, train: Split) -> None:
