@@ -40,8 +40,9 @@ def yolo(
     """Train a YOLO detector from its weights on whole images, whose pixels it takes divided by 255.
 
     Returns the EMA detector in float32, (mean, std) of pixels of 0 to 255, and a row an epoch. Batches, loss, optimizer
-    and augmentation are ultralytics'; mosaic is off, because it would show faces at half the size they have in use. and top-1 are ours. Its images lie in a temporary folder that is removed at the end, and it makes no connection. The
-    same arguments, thread count and machine type give the same bytes, also when the training was killed and starts
+    and augmentation are ultralytics'; mosaic is off, because it would show faces at half the size they have in use.
+    mAP and top-1 are ours. Its images lie in a temporary folder that is removed at the end, and it makes no connection.
+    The same arguments, thread count and machine type give the same bytes, also when the training was killed and starts
     again from `checkpoint`, which is removed at the end.
     """
     check(settings, train)
