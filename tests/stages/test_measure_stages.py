@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from edgemotion.datasets.splits import Split, whole_boxes, write_split
+from edgemotion.errors import EdgemotionError
 from edgemotion.settings import Settings, load
 from edgemotion.stages import evaluate, profile, robustness, temporal
 
@@ -100,6 +102,14 @@ def test_evaluate_repeats_byte_for_byte(workspace: Path) -> None:
         contents.append([path.read_bytes() for path in sorted(Path("reports").rglob("*.*"))])
     assert len(contents[0]) == 3
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("stage", [evaluate, robustness, temporal, profile])
+def test_a_dataset_of_other_classes_is_refused(workspace: Path, stage: Any) -> None:
+    for name in ("test", "val", "streams"):
+        write_split(f"data/prepared/{name}", replace(split_of([0, 1, 2] * 4), classes=["dark", "middle", "gray"]))
+    with pytest.raises(EdgemotionError, match=r"gray too many and lacks the classes bright; prepare the dataset"):
+        run(stage, settings_of("variants=[fp32,int8_static]"))
 
 
 def test_robustness_scores_every_scenario(workspace: Path) -> None:
