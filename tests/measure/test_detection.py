@@ -108,7 +108,7 @@ def test_equals_ultralytics_validator_on_a_trained_detector(tmp_path: Path) -> N
     given.need_ultralytics()
     from edgemotion.networks.network import build
     from edgemotion.networks.yolo import import_ultralytics
-    from edgemotion.training.yolo import fit_detector
+    from edgemotion.training.yolo import yolo
 
     import_ultralytics()
     from ultralytics.models.yolo.detect import DetectionValidator
@@ -117,7 +117,7 @@ def test_equals_ultralytics_validator_on_a_trained_detector(tmp_path: Path) -> N
     module = build("yolo", {"architecture": "yolo11n", "weights": None}, 3, 3, 64, 64)
     settings = given.yolo_settings(epochs=6, optimizer="adamw", learning_rate=0.002, ema_decay=0.9)
     val = given.scenes(90, seed=2)
-    module, _ = fit_detector(
+    module, _, _ = yolo(
         module,
         given.scenes(240, seed=1),
         val,

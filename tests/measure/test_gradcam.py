@@ -83,6 +83,57 @@ def test_the_map_of_a_class_token_s_network_is_that_of_the_last_tokens_it_looked
     np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-6)
 
 
+class Place(nn.Module):
+    """Logit 0 looks at the token of the fourth place only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.tokens = nn.Conv2d(1, 2, 4, 4, bias=False), nn.Identity()
+        nn.init.ones_(self.patches.weight)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.tokens(self.patches(images).flatten(2).transpose(1, 2))[:, 3]
+
+
+def test_a_token_is_weighted_by_its_own_gradient() -> None:
+    heat = grad_cam(Place(), torch.ones(1, 1, 12, 12), torch.tensor([0]))
+    # The places are three by three, all alike; the fourth is the left one of the second row.
+    assert heat[0, 5, 1] == pytest.approx(heat.max()) and heat[0, :2].max() == heat[0, :, 6:].max() == 0
+
+
+def striped(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Noise with a square of 12 somewhere, its stripes the class: images, labels and the square's pixels as a mask."""
+    rng = np.random.default_rng(seed)
+    images, labels = rng.normal(0, 0.5, (count, 1, 24, 24)).astype(np.float32), rng.integers(0, 2, count)
+    squares = np.zeros((count, 24, 24), bool)
+    stripes = np.tile([2.0, 2.0, -2.0, -2.0], 3)
+    for image, label, square, (top, left) in zip(
+        images[:, 0], labels, squares, 6 * rng.integers(0, 3, (count, 2)), strict=True
+    ):
+        where = np.s_[top : top + 12, left : left + 12]
+        image[where] += stripes[None] if label else stripes[:, None]
+        square[where] = True
+    return torch.from_numpy(images), torch.from_numpy(labels), squares
+
+
+@pytest.mark.slow
+def test_a_trained_transformer_s_map_peaks_where_the_evidence_is() -> None:
+    torch.manual_seed(0)
+    args = {"patch": 6, "dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "dropout": 0.0}
+    module = network.build("vit", args, classes=2, channels=1, height=24, width=24)
+    optimizer = torch.optim.AdamW(module.parameters(), 0.002)
+    for step in range(200):
+        images, labels, _ = striped(32, step)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(images), labels).backward()
+        optimizer.step()
+    images, labels, squares = striped(100, 1000)
+    assert (module.eval()(images).argmax(1) == labels).float().mean() > 0.9
+    heat = grad_cam(module, images, labels)
+    # By chance it would be the square's share of the image, a quarter.
+    assert np.mean([square.flat[warm.argmax()] for square, warm in zip(squares, heat, strict=True)]) > 0.7
+
+
 def test_the_network_s_own_choice_of_layer_wins() -> None:
     images = torch.zeros(1, 1, 12, 12)
     images[0, 0, 4:8, :4], images[0, 0, 4:8, 4:8] = 1.0, 2.0

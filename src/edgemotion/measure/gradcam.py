@@ -18,10 +18,14 @@ def grad_cam(module: "nn.Module", images: "torch.Tensor", labels: "torch.Tensor"
 
     `images` are normalised float [N,C,H,W], `labels` int64 [N]. The map is that of one layer's output, its channels
     weighted by the mean gradient of the class's logit over all places, kept where positive. The layer is the module's
-    `cam_layer`; without one it is the last that has a spatial output which the logit depends on. A sequence of tokens
-    [N,T,D] counts as spatial where T, or T - 1 after a class token, is a grid of the image's proportions: the tokens of
-    its patches are the places, D are the channels, and the class token, which has no place, is left out.
-    EdgemotionError where no layer has such an output.
+    `cam_layer`; without one it is the last that has a spatial output which the logit depends on. EdgemotionError where
+    no layer has one.
+
+    A sequence of tokens [N,T,D] counts as spatial where T, or T - 1 after a class token, is a grid of the image's
+    proportions: the tokens of its patches are the places, D are the channels, and the class token, which has no place,
+    is left out. Each token is weighted by its own gradient (Draelos and Carin 2020, arXiv 2011.08891), because what a
+    token means depends on its place. A transformer should name its first normalised tokens as `cam_layer`: attention
+    carries the evidence to other places, so that later tokens do not show where it was.
     """
     import torch
     import torch.nn.functional as F
@@ -46,8 +50,8 @@ def grad_cam(module: "nn.Module", images: "torch.Tensor", labels: "torch.Tensor"
             f"Grad-CAM finds no spatial output in {type(chosen or module).__name__}; set the network's cam_layer"
         )
     evidence = logits.gather(1, labels.view(-1, 1)).sum()
-    features, gradient = last_with_gradient(evidence, found, size)
-    heat = torch.relu((gradient.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True))
+    features, weights = last_with_gradient(evidence, found, size)
+    heat = torch.relu((weights * features).sum(1, keepdim=True))
     heat = F.interpolate(heat, images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     heat = heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-12)
     return heat.detach().numpy()
@@ -56,7 +60,7 @@ def grad_cam(module: "nn.Module", images: "torch.Tensor", labels: "torch.Tensor"
 def last_with_gradient(
     evidence: "torch.Tensor", found: "list[tuple[torch.Tensor, torch.Tensor]]", size: tuple[int, int]
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """The last map [N,C,rows,columns] that `evidence` depends on, and its gradient; the last of all where none is.
+    """The last map [N,C,rows,columns] that `evidence` depends on, and its weights; the last of all where none is.
 
     `found` holds each layer's output and the map in it. After the last attention only the class token reaches the
     logits, so that the gradient of the patches is zero there.
@@ -67,7 +71,7 @@ def last_with_gradient(
         (slope,) = torch.autograd.grad(evidence, output, retain_graph=True, materialize_grads=True)
         gradient = to_map(slope, size)
         if gradient is not None and gradient.any():
-            return features, gradient
+            return features, gradient if output.ndim == 3 else gradient.mean((2, 3), keepdim=True)
     features = found[-1][1]
     return features, torch.zeros_like(features)
 

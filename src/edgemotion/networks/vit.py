@@ -71,6 +71,11 @@ class ViT(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The first normalised tokens, before attention mixes the places."""
+        return self.blocks.get_submodule("0.norm1")
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
         return self.head(self.norm(self.blocks(self.dropout(tokens))).mean(1))

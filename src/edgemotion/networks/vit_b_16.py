@@ -46,6 +46,11 @@ class ViTB16(nn.Module):
         self.encoder.pos_embedding = nn.Parameter(0.02 * torch.randn(1, 1 + rows * columns, published.hidden_dim))
         self.heads = head
 
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The first normalised tokens, before attention mixes the places."""
+        return self.encoder.layers[0].ln_1
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         patches = self.conv_proj(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], 1)
