@@ -42,7 +42,7 @@ def minutes(project: Path, weights: str | None, **changes: str) -> float | None:
 def test_the_newest_whole_training_counts(project: Path) -> None:
     assert minutes(project, "twice") == 4.5
     # A copy that `dvc exp run --temp` works in belongs to the project around it.
-    assert minutes(project / ".dvc/tmp/exps/abc", "twice") == 4.5
+    assert minutes(project.joinpath(".dvc", "tmp", "exps", "abc"), "twice") == 4.5
     assert minutes(project, "twice", uri="") == 4.5
 
 
