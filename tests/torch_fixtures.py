@@ -14,12 +14,16 @@ import pytest
 import torch
 from torch import nn
 
+from edgemotion.compression.export import to_onnx
+from edgemotion.compression.onnx_file import strip
+from edgemotion.compression.quantization import Job
 from edgemotion.datasets.splits import Split, whole_boxes
 from edgemotion.networks.network import Network, build
-from edgemotion.settings import Augment, Train
+from edgemotion.runtime.variant import Variant
+from edgemotion.settings import Augment, Distill, Train
 
 CLASSES = ["left", "right", "middle"]
-COMPACT: dict[str, Any] = {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2}
+COMPACT: dict[str, Any] = {"widths": [8, 16], "depths": [1, 1], "stem_stride": 1, "dropout": 0.2}
 NO_AUGMENT: dict[str, Any] = {
     "flip": False,
     "rotate_degrees": 0.0,
@@ -27,6 +31,7 @@ NO_AUGMENT: dict[str, Any] = {
     "shift": 0.0,
     "brightness": 0.0,
     "contrast": 0.0,
+    "noise": 0.0,
     "erase_probability": 0.0,
     "erase_size": 0.0,
 }
@@ -91,12 +96,30 @@ def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Tra
         "weight_decay": 0.0005,
         "warmup": 0.25,
         "label_smoothing": 0.1,
+        "mixup": 0.0,
         "ema_decay": 0.9,
         "balance": "none",
         "freeze": [],
         "device": "cpu",
+        "distill": Distill("none", weight=0.9, temperature=2.0),
     }
     return Train(**{**given, **changes}, augment=Augment(**{**NO_AUGMENT, **(augment or {})}))
+
+
+def job_of(network: Network, folder: Path, train: Split, val: Split, **changes: Any) -> Job:
+    """A network as the export stage leaves it, and what may be used to quantize it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = to_onnx(network)
+    strip(model)
+    onnx.save(model, folder / "model.onnx")
+    info = {
+        "name": "fp32",
+        "classes": network.classes,
+        "input": {"height": network.height, "width": network.width, "channels": network.channels},
+        "sha256": digest((folder / "model.onnx").read_bytes()),
+    }
+    arguments = {"train_settings": train_settings(), "seed": 7, "threads": 1, "max_accuracy_drop": 1.0, **changes}
+    return Job(Variant(folder, info), train, val, **arguments)
 
 
 def need_ultralytics() -> None:

@@ -61,8 +61,21 @@ class Augment:
     shift: float
     brightness: float
     contrast: float
+    # Standard deviation of Gaussian noise.
+    noise: float
     erase_probability: float
     erase_size: float
+
+
+@dataclass
+class Distill:
+    """Learning from the answers of trained networks (Hinton et al. 2015, arXiv 1503.02531)."""
+
+    # Who teaches: none, ensemble (models/teachers) or, where a network is compressed, dense (the one it came from).
+    teacher: str
+    # Share of the teacher's answers in the loss; the labels have the rest.
+    weight: float
+    temperature: float
 
 
 @dataclass
@@ -79,6 +92,8 @@ class Train:
     weight_decay: float
     warmup: float
     label_smoothing: float
+    # Parameter of the Beta distribution that draws the shares of two mixed images; 0 mixes none.
+    mixup: float
     ema_decay: float
     # Against rare classes: none, weights (in the loss) or sampling (of the batches).
     balance: str
@@ -86,21 +101,34 @@ class Train:
     freeze: list[str]
     device: str
     augment: Augment
+    distill: Distill
+
+
+@dataclass
+class Teacher:
+    """Networks that are trained only to teach: one architecture from several seeds."""
+
+    count: int
+    model: Model
+    train: Train
 
 
 @dataclass
 class Prune:
-    """One pruned network: the method, its arguments and the fine-tuning after it."""
+    """One pruned network: the method, its arguments and the fine-tuning after each of its rounds."""
 
     method: str
+    # Equal steps in which the network is pruned, each with `epochs` of fine-tuning.
+    rounds: int
     epochs: int
     learning_rate: float
+    distill: Distill
     args: dict[str, Any]
 
 
 @dataclass
 class Quantize:
-    """One quantized variant: the method, its arguments and the variant it starts from."""
+    """One variant made from another: the method, its arguments and the variant it starts from."""
 
     method: str
     parent: str
@@ -149,7 +177,14 @@ class Select:
     device: str
     max_size_mb: float
     max_p95_ratio: float
+    # Of p50, against fp32.
+    min_speedup: float
+    # In top-1 on val, against fp32; static quantization keeps layers in float until it is within this of its parent.
     max_accuracy_drop: float
+    # In the recall of any one class on val, against fp32.
+    max_worst_class_drop: float
+    # Share of val images on which a variant and its parent name the same class.
+    min_agreement: float
     rank_by: str
 
 
@@ -161,6 +196,34 @@ class Tracking:
 
 
 @dataclass
+class Ablation:
+    """Trainings that differ from the recipe in one choice; `rows` gives dotted keys their other values."""
+
+    epochs: int
+    seeds: list[int]
+    rows: dict[str, dict[str, Any]]
+
+
+@dataclass
+class Pareto:
+    """What `invoke pareto` may choose, on train and val alone, and what it keeps of the front."""
+
+    # Added by one call that names no other number.
+    trials: int
+    # A network each: by `structured` with this macs_ratio, by `slim` with this width.
+    macs_ratios: list[float]
+    widths: list[float]
+    structured: Prune
+    slim: Prune
+    # The method must take float_layers.
+    quantize: Quantize
+    # In which a trial and the fp32 variant are timed in turn.
+    rounds: int
+    # Variants of the front that configs/compression/pareto.yaml names.
+    keep: int
+
+
+@dataclass
 class Settings:
     """Everything in params.yaml."""
 
@@ -168,6 +231,7 @@ class Settings:
     threads: int
     data: Data
     model: Model
+    teacher: Teacher
     train: Train
     prune: dict[str, Prune]
     networks: list[str]
@@ -177,7 +241,9 @@ class Settings:
     temporal: Temporal
     profile: Profile
     select: Select
+    ablation: Ablation
     tracking: Tracking
+    pareto: Pareto
     # The network or variant that a foreach stage works on, given on its command line.
     item: str = field(default="")
 
@@ -227,16 +293,31 @@ def check_values(settings: Settings) -> None:
     for key, wanted, made in (
         ("networks", settings.networks, made_networks),
         ("variants", settings.variants, made_variants),
-        ("quantize.*.parent", [entry.parent for entry in settings.quantize.values()], settings.networks),
+        ("quantize.*.parent", [entry.parent for entry in settings.quantize.values()], made_variants),
     ):
         for name in wanted:
             if name not in made:
                 raise EdgemotionError(
                     f"{PARAMS}: {key} names {name!r}, which no stage makes; there are {', '.join(made)}"
                 )
+    pruned = {f"prune.{name}": entry for name, entry in settings.prune.items()}
+    pruned |= {"pareto.structured": settings.pareto.structured, "pareto.slim": settings.pareto.slim}
+    for key, entry in pruned.items():
+        if entry.rounds < 1:
+            raise EdgemotionError(f"{PARAMS}: {key}.rounds is {entry.rounds}; it must be at least 1")
+    for key, teacher, allowed in [
+        ("teacher.train", settings.teacher.train.distill.teacher, ["none"]),
+        ("train", settings.train.distill.teacher, ["none", "ensemble"]),
+        *((key, entry.distill.teacher, ["none", "ensemble", "dense"]) for key, entry in pruned.items()),
+    ]:
+        if teacher not in allowed:
+            raise EdgemotionError(f"{PARAMS}: {key}.distill.teacher is {teacher!r}; it can be {' or '.join(allowed)}")
+        if teacher == "ensemble" and settings.teacher.count < 1:
+            raise EdgemotionError(f"{PARAMS}: {key}.distill.teacher is 'ensemble', but teacher.count is 0; set it")
     for key, epochs in [
         ("train", settings.train.epochs),
-        *((f"prune.{n}", p.epochs) for n, p in settings.prune.items()),
+        ("teacher.train", settings.teacher.train.epochs),
+        *((key, entry.epochs) for key, entry in pruned.items()),
     ]:
         if epochs < 1:
             raise EdgemotionError(f"{PARAMS}: {key}.epochs is {epochs}; it must be at least 1")

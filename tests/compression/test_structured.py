@@ -1,8 +1,10 @@
 """Structured pruning: the promised share of MACs, a smaller network that still trains and is the same twice."""
 
 import runpy
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +18,14 @@ given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_
 EXAMPLE = torch.zeros(1, 1, 16, 16)
 
 
+def prune(module: nn.Module, dense: nn.Module, share: float = 1.0, **args: Any) -> Any:
+    args = {"round_to": 2, "importance": "magnitude", **args}
+    return registry.call("prune", "structured", module, dense, EXAMPLE, args=args, share=share)
+
+
 def pruned(macs_ratio: float, round_to: int = 2) -> nn.Module:
     module = given.network_of().module
-    hook = registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": macs_ratio, "round_to": round_to})
+    hook = prune(module, given.network_of().module, macs_ratio=macs_ratio, round_to=round_to)
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     hook(module)
     torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
@@ -55,7 +62,7 @@ def test_keeps_the_channels_of_large_magnitude() -> None:
         module[0].weight[1::2] *= 0.01
         module[4].weight[:, 1::2] *= 0.01
     wanted = module[0].weight[0::2].clone()
-    registry.call("prune", "structured", module, EXAMPLE, args={"macs_ratio": 0.45, "round_to": 1})
+    prune(module, deepcopy(module), macs_ratio=0.45, round_to=1)
     assert torch.equal(module[0].weight, wanted)
 
 
@@ -87,3 +94,41 @@ def test_a_ratio_outside_of_0_and_1_is_refused(macs_ratio: float) -> None:
 def test_a_share_that_rounding_forbids_is_refused() -> None:
     with pytest.raises(EdgemotionError, match=r"macs_ratio 0\.9 cannot be reached with round_to 8; lower one of them"):
         pruned(0.9, round_to=8)
+
+
+def test_two_rounds_end_at_the_share_of_the_dense_network() -> None:
+    dense, module = given.network_of().module, given.network_of().module
+    for share, most in ((0.5, 0.75), (1.0, 0.5)):
+        prune(module, dense, share, macs_ratio=0.5)
+        assert 0.56 * most * 0.9 < flops(module) / flops(dense) <= most
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor", "scale"])
+def test_each_importance_prunes_the_same_share(importance: str) -> None:
+    dense, module = given.network_of().module, given.network_of().module
+    nn.functional.cross_entropy(module(torch.randn(4, 1, 16, 16)), torch.tensor([0, 1, 2, 0])).backward()
+    prune(module, dense, macs_ratio=0.5, importance=importance)
+    assert flops(module) <= 0.5 * flops(dense)
+
+
+def test_taylor_keeps_the_channels_that_the_loss_depends_on() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module.append(nn.Linear(8, 3))
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    # By magnitude the even channels would go, but the loss does not change with the odd ones.
+    with torch.no_grad():
+        module[0].weight[0::2] *= 0.01
+        module[0].weight.grad[1::2] = 0
+        module[0].weight.grad[0::2] = 1000
+        module[4].weight.grad[:, 1::2] = 0
+    wanted = module[0].weight[0::2].clone()
+    prune(module, deepcopy(module), macs_ratio=0.45, round_to=1, importance="taylor")
+    assert torch.equal(module[0].weight, wanted)
+
+
+def test_an_unknown_importance_is_refused() -> None:
+    module = given.network_of().module
+    with pytest.raises(EdgemotionError, match="importance is 'luck'; choose one of magnitude, taylor, scale"):
+        prune(module, module, macs_ratio=0.5, importance="luck")

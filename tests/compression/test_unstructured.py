@@ -19,7 +19,9 @@ EXAMPLE = torch.zeros(1, 1, 16, 16)
 
 def pruned(sparsity: float) -> tuple[nn.Module, Any]:
     module = given.network_of().module
-    return module, registry.call("prune", "unstructured", module, EXAMPLE, args={"sparsity": sparsity})
+    return module, registry.call(
+        "prune", "unstructured", module, module, EXAMPLE, args={"sparsity": sparsity}, share=1.0
+    )
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:

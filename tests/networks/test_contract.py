@@ -3,6 +3,7 @@
 import json
 import runpy
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgemotion import registry
 from edgemotion.compression.export import to_onnx, torch_logits
 from edgemotion.compression.onnx_file import compare, count_macs, run_logits, strip
+from edgemotion.compression.quantization import Job
 from edgemotion.errors import EdgemotionError
 from edgemotion.measure.gradcam import grad_cam
 from edgemotion.networks.network import Network, build, load, save
+from edgemotion.runtime.variant import Variant
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
@@ -199,14 +202,22 @@ def test_quantizes_to_int8_weights(stem: str, made: Network, exported: onnx.Mode
     if stem == "vit_b_16":
         leave_to_the_smaller(stem)
     (tmp_path / "model.onnx").write_bytes(exported.SerializeToString())
-    args = {"calibration_images": 300, "calibration_method": "minmax", "per_channel": True}
-    model = registry.call("quantize", "static", tmp_path / "model.onnx", images_of(made, 300), 0, args=args)
+    size = {"height": made.height, "width": made.width, "channels": made.channels}
+    parent = Variant(tmp_path, {"name": stem, "classes": made.classes, "input": size})
+    labels = np.zeros(300, np.int64)
+    split = replace(given.split_of(300, seed=0), images=images_of(made, 300), labels=labels, classes=made.classes)
+    job = Job(parent, split, split, given.train_settings(), seed=0, threads=1, max_accuracy_drop=1.0)
+    args = {"calibration_images": 300, "calibration_methods": ["minmax"], "per_channel": [True], "float_layers": []}
+    model = registry.call("quantize", "static", job, args=args).model
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     sources = {output: node for node in model.graph.node for output in node.output}
     assert len(weighted(model)) == len(weighted(exported))
     convolutions = [node for node in weighted(model) if node.op_type == "Conv"]
     assert len(convolutions) == sum(isinstance(layer, nn.Conv2d) for layer in made.module.modules())
     for node in weighted(model):
+        # The last layer stays float.
+        if "logits" in node.output:
+            continue
         values, weights = (sources[name] for name in node.input[:2])
         assert (values.op_type, weights.op_type) == ("DequantizeLinear", "DequantizeLinear")
         assert types[weights.input[0]] == TensorProto.INT8
@@ -230,8 +241,8 @@ def test_pruned_to_half_the_macs_comes_back(stem: str, made: Network, tmp_path: 
         pytest.skip("its YAML chooses a compression without pruning")
     pruned = deepcopy(made)
     size = (made.channels, made.height, made.width)
-    args = {"macs_ratio": 0.5, "round_to": 4}
-    registry.call("prune", "structured", pruned.module, torch.zeros(1, *size), args=args)
+    args = {"macs_ratio": 0.5, "round_to": 4, "importance": "magnitude"}
+    registry.call("prune", "structured", pruned.module, made.module, torch.zeros(1, *size), args=args, share=1.0)
     save(tmp_path / "pruned", pruned, [])
     loaded = load(tmp_path / "pruned")
     images = images_of(made, 4)

@@ -28,7 +28,7 @@ def test_writes_what_builds_it_again(folder: Path) -> None:
     description = json.loads((folder / "network.json").read_text())
     assert description == {
         "name": "compact",
-        "args": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2},
+        "args": {"widths": [8, 16], "depths": [1, 1], "stem_stride": 1, "dropout": 0.2},
         "classes": ["class 0", "class 1", "class 2"],
         "height": 16,
         "width": 16,

@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from edgemotion.training.augment import augment
+from edgemotion.training.augment import augment, mix
 
 fixtures = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 SIZE = 24
@@ -94,6 +95,14 @@ def test_contrast_stretches_around_the_mean() -> None:
     assert 0.6 <= factors.min() < 0.63 and 1.37 < factors.max() <= 1.4
 
 
+def test_noise_has_an_own_deviation_for_each_image() -> None:
+    added = change(torch.full((200, 3, SIZE, SIZE), 128.0), noise=0.1) - 128
+    deviations = added.std((1, 2, 3)) / 255
+    assert 0.09 < deviations.max() <= 0.105 and deviations.min() < 0.01
+    # Uniform between none and the limit, and without a shift of the mean.
+    assert deviations.mean() == pytest.approx(0.05, abs=0.005) and abs(added.mean()) < 0.5
+
+
 def test_erases_one_rectangle_with_the_mean() -> None:
     images = noise(100)
     changed = change(images, erase_probability=1.0, erase_size=0.5)
@@ -120,7 +129,7 @@ def test_erases_with_the_given_probability(probability: float, low: int, high: i
 
 def test_a_generator_decides_everything() -> None:
     magnitudes: dict[str, Any] = {"flip": True, "rotate_degrees": 10.0, "shift": 0.1, "contrast": 0.2}
-    magnitudes |= {"scale": 0.1, "brightness": 0.1, "erase_probability": 0.5, "erase_size": 0.4}
+    magnitudes |= {"scale": 0.1, "brightness": 0.1, "noise": 0.1, "erase_probability": 0.5, "erase_size": 0.4}
     images = noise(16, channels=3)
     torch.manual_seed(1)
     first = change(images, seed=4, **magnitudes)
@@ -133,7 +142,9 @@ share = st.floats(0, 1)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.booleans(), st.floats(0, 180), st.floats(0, 0.9), share, share, share, share, share)
+@given(
+    st.integers(0, 2**31), st.booleans(), st.floats(0, 180), st.floats(0, 0.9), share, share, share, share, share, share
+)
 def test_pixels_stay_pixels(
     seed: int,
     flip: bool,
@@ -142,6 +153,7 @@ def test_pixels_stay_pixels(
     shift: float,
     brightness: float,
     contrast: float,
+    noise_limit: float,
     erase_probability: float,
     erase_size: float,
 ) -> None:
@@ -154,9 +166,32 @@ def test_pixels_stay_pixels(
         shift=shift,
         brightness=brightness,
         contrast=contrast,
+        noise=noise_limit,
         erase_probability=erase_probability,
         erase_size=erase_size,
     )
     assert changed.shape == (4, 3, SIZE, SIZE)
     # NaN fails both comparisons.
     assert changed.min() >= 0 and changed.max() <= 255
+
+
+def test_mixes_each_image_with_its_partner_by_one_share() -> None:
+    images = noise(32)
+    mixed, partner, share = mix(images, torch.Generator().manual_seed(3), mixup=0.4)
+    torch.testing.assert_close(mixed, share * images + (1 - share) * images[partner])
+    assert 0.5 <= share < 1 and sorted(partner.tolist()) == list(range(32))
+
+
+def test_shares_follow_the_beta_distribution() -> None:
+    generator, images = torch.Generator().manual_seed(0), noise(2)
+    shares = [mix(images, generator, mixup=0.4)[2] for _ in range(2000)]
+    # Folded at a half; its mean by numerical integration of the density of Beta(0.4, 0.4).
+    expected = 2 * stats.beta(0.4, 0.4).expect(lambda x: x, lb=0.5, ub=1)
+    assert sum(shares) / len(shares) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_mixup_of_zero_draws_nothing() -> None:
+    images, generator = noise(4), torch.Generator().manual_seed(0)
+    mixed, partner, share = mix(images, generator, mixup=0.0)
+    assert mixed is images and share == 1 and partner.tolist() == [0, 1, 2, 3]
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
+from edgemotion.settings import Distill
 from edgemotion.training.loop import choose_device, fit, update_average, validate
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
@@ -30,13 +31,15 @@ def module_of(seed: int = 0) -> nn.Module:
 
 def train(folder: Path, weights: int = 0, seed: int = 7, precision: str = "fp32", **given_settings: Any) -> Any:
     """Fit a fresh network; `weights` seeds its first weights, `seed` the training."""
-    hooks = {key: given_settings.pop(key) for key in ("on_epoch", "after_step") if key in given_settings}
+    hooks = {key: given_settings.pop(key) for key in ("on_epoch", "after_step", "teachers") if key in given_settings}
     data = given_settings.pop("data", TRAIN)
     settings = given.train_settings(**{"augment": AUGMENT, "epochs": 3, **given_settings})
-    return fit(
+    result = fit(
         module_of(weights), data, VAL, mean=[110.0], std=[50.0], settings=settings,
         precision=precision, seed=seed, checkpoint=folder / "train.pt", **hooks,
     )  # fmt: skip
+    (folder / "train.pt").unlink()
+    return result
 
 
 def content(module: nn.Module) -> str:
@@ -71,6 +74,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, precision: str) -> N
         {"seed": 8},
         {"precision": "bf16"},
         {"augment": {}},
+        {"mixup": 0.4},
         {"ema_decay": 0.5},
         {"optimizer": "adamw"},
         {"balance": "sampling"},
@@ -89,6 +93,7 @@ def test_another_setting_gives_other_bytes(tmp_path: Path, change: dict[str, Any
         (4, {}),
         (2, {"optimizer": "adamw", "balance": "weights"}),
         (3, {"balance": "sampling", "freeze": ["head"]}),
+        (2, {"mixup": 0.4, "balance": "weights", "teachers": [given.network_of(seed=5)]}),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, epoch: int, change: dict[str, Any]) -> None:
@@ -201,3 +206,24 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
 
 def test_auto_takes_what_is_there() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"mean": [110.0], "std": [50.0], "settings": given.train_settings(), "seed": 7}
+    arguments |= {"precision": "fp32", "checkpoint": tmp_path / "train.pt"}
+    first, history = fit(module_of(), TRAIN, VAL, **arguments)
+    rows: list[Any] = []
+    second, again = fit(module_of(99), TRAIN, VAL, **arguments, on_epoch=rows.append)
+    assert content(first) == content(second) and history == again and rows == []
+
+
+def test_a_teacher_replaces_the_labels(tmp_path: Path) -> None:
+    """With labels that are all wrong, what is learned can only be the teacher's."""
+    teacher = given.network_of(seed=5)
+    teacher.module, _ = train(tmp_path, epochs=8, augment={})
+    wrong = (TRAIN[0], (TRAIN[1] + 1) % 3)
+    alone, taught = (
+        train(tmp_path, epochs=8, augment={}, data=wrong, distill=Distill("ensemble", weight, 2.0), teachers=[teacher])
+        for weight in (0.0, 1.0)
+    )
+    assert alone[1][-1]["val_top1"] < 0.1 and taught[1][-1]["val_top1"] > 0.9

@@ -216,9 +216,12 @@ root = Path(sys.argv[1])
 given = SimpleNamespace(**runpy.run_path(str(root / "tests/detector_fixtures.py")))
 from edgemotion import registry
 from edgemotion.compression.export import measure_parity, to_onnx
+from dataclasses import replace
 from edgemotion.compression.onnx_file import write_variant
+from edgemotion.compression.quantization import Job
 from edgemotion.networks.network import Network, build, load, save
 from edgemotion.runtime import Detector
+from edgemotion.runtime.variant import load_variant
 from edgemotion.training.yolo import yolo
 
 train, val = given.scenes(24, seed=1), given.scenes(12, seed=2)
@@ -235,9 +238,10 @@ print(measure_parity(network, model, val.images, 1))
 size = {"height": 64, "width": 64, "channels": 3}
 info = {"name": "fp32", "task": "detect", "classes": val.classes, "input": size}
 write_variant(Path("out/variant"), model, info, (val.images, val.labels), 1)
-static = {"calibration_images": 300, "calibration_method": "minmax", "per_channel": True}
-images = np.tile(train.images, (13, 1, 1, 1))
-registry.call("quantize", "static", Path("out/variant/model.onnx"), images, 0, args=static)
+static = {"calibration_images": 300, "calibration_methods": ["minmax"], "per_channel": [True], "float_layers": []}
+many = replace(train, images=np.tile(train.images, (13, 1, 1, 1)))
+job = Job(load_variant("out/variant"), many, val, given.yolo_settings(), 0, 1, 1.0)
+registry.call("quantize", "static", job, args=static)
 Detector("out/variant").detect(val.images[0])
 """
 

@@ -10,9 +10,12 @@ from edgemotion.registry import register
 
 
 @register("prune")
-def unstructured(module: nn.Module, example: torch.Tensor, *, sparsity: float) -> Callable[[nn.Module], None]:
-    """Zero the smallest weights of all layers together (global L1); the returned hook keeps them zero in training.
+def unstructured(
+    module: nn.Module, dense: nn.Module, example: torch.Tensor, *, share: float, sparsity: float
+) -> Callable[[nn.Module], None]:
+    """Zero the smallest weights of all layers together (global L1) until `share` of `sparsity` are zero.
 
+    The returned hook keeps them zero in training.
     Han et al. 2015, arXiv 1506.02626.
     """
     from torch.nn.utils import prune
@@ -21,7 +24,7 @@ def unstructured(module: nn.Module, example: torch.Tensor, *, sparsity: float) -
         raise EdgemotionError(f"sparsity is {sparsity}; it is the share of weights to zero, between 0 and 1")
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     prune.global_unstructured(
-        [(layer, "weight") for layer in layers.values()], pruning_method=prune.L1Unstructured, amount=sparsity
+        [(layer, "weight") for layer in layers.values()], pruning_method=prune.L1Unstructured, amount=share * sparsity
     )
     masks = {name: layer.get_buffer("weight_mask").clone() for name, layer in layers.items()}
     for layer in layers.values():

@@ -51,6 +51,19 @@ def build(name: str, args: Mapping[str, Any], classes: int, channels: int, heigh
     return module
 
 
+def nchw(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N,H,W,C] to float [N,C,H,W]."""
+    return images.permute(0, 3, 1, 2).float()
+
+
+def normalise(images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """(pixel - mean) / std a channel, in the memory layout that convolutions are fastest in.
+
+    `images` float [N,C,H,W] of 0 to 255; `scale` [2,1,C,1,1] holds the means and the standard deviations.
+    """
+    return ((images - scale[0]) / scale[1]).contiguous(memory_format=torch.channels_last)
+
+
 def save(folder: Path | str, network: Network, history: Sequence[Mapping[str, float]]) -> None:
     """Write the folder whole; the same network gives the same bytes."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}

@@ -14,7 +14,6 @@ from edgemotion.report.png import save
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
 from edgemotion.training.augment import augment
-from edgemotion.training.loop import nchw, normalise
 
 FIGURES = Path("reports/figures")
 FACES_A_CLASS = 4
@@ -37,7 +36,7 @@ def explain(trained: network.Network, test: Split) -> None:
     names = trained.classes
     chosen = gradcam.pick(test.labels, len(names), FACES_A_CLASS)
     scale = torch.tensor([trained.mean, trained.std]).view(2, 1, -1, 1, 1)
-    images = normalise(nchw(torch.from_numpy(test.images[chosen])), scale)
+    images = network.normalise(network.nchw(torch.from_numpy(test.images[chosen])), scale)
     heat = gradcam.grad_cam(trained.module, images, torch.from_numpy(test.labels[chosen]))
     with torch.no_grad():
         found = [names[label] for label in trained.module(images).argmax(1).tolist()]
@@ -48,7 +47,7 @@ def explain(trained: network.Network, test: Split) -> None:
 def preview(train: Split, settings: Settings) -> None:
     """Draw a training image of each class beside random changes of it, as the network sees them in training."""
     chosen = gradcam.pick(train.labels, len(train.classes), 1)[:AUGMENTED_FACES]
-    images = nchw(torch.from_numpy(train.images[chosen])).repeat_interleave(CHANGES_A_FACE, 0)
+    images = network.nchw(torch.from_numpy(train.images[chosen])).repeat_interleave(CHANGES_A_FACE, 0)
     changed = augment(images, torch.Generator().manual_seed(settings.seed), **asdict(settings.train.augment))
     pixels = changed.permute(0, 2, 3, 1).round().byte().numpy()
     rows = pixels.reshape(len(chosen), CHANGES_A_FACE, *pixels.shape[1:])

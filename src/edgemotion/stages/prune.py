@@ -1,17 +1,16 @@
-"""models/networks/fp32 and data/prepared train and val in; the pruned, fine-tuned models/networks/<item> out."""
+"""models/networks/fp32, models/teachers and data/prepared train and val in; the pruned models/networks/<item> out."""
 
 from dataclasses import asdict, replace
 
 import torch
 
-from edgemotion import registry
+from edgemotion.compression.pruning import prune_and_tune
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.files import sha256_file
 from edgemotion.networks import network
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
-from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.loop import fit
+from edgemotion.training.trained import teachers_sha256
 
 
 @stage
@@ -21,36 +20,31 @@ def main(settings: Settings) -> None:
     chosen = settings.prune[settings.item]
     dense = network.load(network.NETWORKS / "fp32")
     train, val = (read_split(f"data/prepared/{split}", classes=dense.classes) for split in ("train", "val"))
-
-    example = torch.zeros(1, dense.channels, dense.height, dense.width)
-    hook = registry.call("prune", chosen.method, dense.module, example, args=chosen.args)
     # What was frozen could not recover from the loss of its channels.
-    tuning = replace(settings.train, epochs=chosen.epochs, learning_rate=chosen.learning_rate, freeze=[])
+    tuning = replace(
+        settings.train,
+        epochs=chosen.epochs,
+        learning_rate=chosen.learning_rate,
+        freeze=[],
+        distill=chosen.distill,
+    )
     identity = {
         "prune": asdict(chosen),
         "train": asdict(tuning),
         "precision": settings.model.precision,
         "seed": settings.seed,
         "threads": settings.threads,
+        "dense_sha256": sha256_file(network.NETWORKS / "fp32/model.safetensors"),
+        "teachers_sha256": teachers_sha256(chosen.distill.teacher),
     }
-    inputs = {
-        "weights": sha256_file(network.NETWORKS / "fp32/model.safetensors"),
-        "data": [split_sha256(f"data/prepared/{split}") for split in ("train", "val")],
-    }
-    module, history = fit(
-        dense.module,
-        (train.images, train.labels),
-        (val.images, val.labels),
-        mean=dense.mean,
-        std=dense.std,
-        settings=tuning,
-        precision=settings.model.precision,
-        seed=settings.seed,
-        checkpoint=checkpoint_path(settings.item, **identity, **inputs),
-        after_step=hook,
+    data = [split_sha256(f"data/prepared/{split}") for split in ("train", "val")]
+    module, history, checkpoints = prune_and_tune(
+        settings.item, dense, (train, val), chosen, tuning, identity=identity | {"data": data}
     )
     pruned = replace(dense, module=module, parent="fp32", method=chosen.method, settings=identity)
     network.save(network.NETWORKS / settings.item, pruned, history)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
     print(f"models/networks/{settings.item}: val top-1 {history[-1]['val_top1']:.4f} after fine-tuning")
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -16,13 +17,14 @@ def augment(
     shift: float,
     brightness: float,
     contrast: float,
+    noise: float,
     erase_probability: float,
     erase_size: float,
 ) -> torch.Tensor:
-    """Flip, rotate, scale, shift, change brightness and contrast, and erase one rectangle.
+    """Flip, rotate, scale, shift, change brightness and contrast, add noise, and erase one rectangle.
 
     `images` float [N,C,H,W] of 0 to 255; the limits are shares of the image (scale, shift, erase_size) or of the value
-    range (brightness, contrast). Random numbers come from a CPU generator, so every device draws the same.
+    range (brightness, contrast, noise). Random numbers come from a CPU generator, so every device draws the same.
     """
     count = len(images)
 
@@ -42,6 +44,10 @@ def augment(
     mean = images.mean((1, 2, 3), keepdim=True)
     images = (images - mean) * (1 + uniform(contrast)).view(-1, 1, 1, 1) + mean
     images = (images + 255 * uniform(brightness).view(-1, 1, 1, 1)).clamp(0, 255)
+    if noise:
+        deviation = 255 * uniform(noise).abs().view(-1, 1, 1, 1)
+        drawn = torch.randn(images.shape, generator=generator).to(images.device)
+        images = (images + deviation * drawn).clamp(0, 255)
     return erase(images, generator, erase_probability, erase_size)
 
 
@@ -64,3 +70,19 @@ def erase(images: torch.Tensor, generator: torch.Generator, probability: float, 
         images.device
     )
     return torch.where(mask, images.mean((1, 2, 3), keepdim=True), images)
+
+
+def mix(images: torch.Tensor, generator: torch.Generator, mixup: float) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Mix each image with another of the batch; return the mixed images, the partners' places [N] and the own share.
+
+    The share is one for the batch, drawn from Beta(mixup, mixup) and at least a half; a mixup of 0 mixes nothing.
+    Zhang et al. 2018, arXiv 1710.09412.
+    """
+    if not mixup:
+        return images, torch.arange(len(images)), 1.0
+    # The distributions of torch take no generator.
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    share = float(np.random.default_rng(seed).beta(mixup, mixup))
+    share = max(share, 1 - share)
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    return share * images + (1 - share) * images[partner], partner, share

@@ -1,6 +1,6 @@
 """A classifier and prepared splits in; the network trained on their faces, its normalisation and its history out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -8,6 +8,7 @@ from torch import nn
 from edgemotion.datasets.splits import Split, faces
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.detector import Detector
+from edgemotion.networks.network import Network
 from edgemotion.registry import register
 from edgemotion.settings import Train
 from edgemotion.training.loop import fit
@@ -25,6 +26,7 @@ def classifier(
     checkpoint: Path,
     threads: int,
     on_epoch: Callable[[dict[str, float]], None],
+    teachers: Sequence[Network],
 ) -> tuple[nn.Module, tuple[list[float], list[float]], list[dict[str, float]]]:
     """Train on the faces of both splits, normalised by the mean and standard deviation of train, one a channel.
 
@@ -45,5 +47,6 @@ def classifier(
         seed=seed,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
+        teachers=teachers,
     )
     return trained, (mean, std), history

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from torch import nn
 from tqdm import tqdm
 
 from edgemotion.errors import EdgemotionError
+from edgemotion.networks.network import Network, nchw, normalise
 from edgemotion.settings import Train
-from edgemotion.training.augment import augment
+from edgemotion.training.augment import augment, mix
 from edgemotion.training.balance import check_balance, classification_loss, draw_epoch, image_weights
 from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
+from edgemotion.training.distillation import Ensemble, distillation_loss
 from edgemotion.training.optimizer import build_optimizer, freeze, rate_schedule
 
 
@@ -37,13 +39,15 @@ def fit(
     checkpoint: Path,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     after_step: Callable[[nn.Module], None] = lambda module: None,
+    teachers: Sequence[Network] = (),
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train with linear warm-up and cosine decay; return the EMA module and a row an epoch.
 
     `train` and `val` are images uint8 [N,H,W,C] and labels int64 [N]. `after_step` may correct the weights after
-    every step (a pruning mask). `settings.balance` acts on the training alone: val is measured as it is. The same
-    arguments, thread count and machine type give the same bytes, also when the training was killed and starts again
-    from `checkpoint`, which is removed at the end.
+    every step (a pruning mask). `settings.balance` acts on the training alone: val is measured as it is. `teachers`
+    answer for every batch as it is seen, changed and mixed (Beyer et al. 2022, arXiv 2106.05237). The same arguments,
+    thread count and machine type give the same bytes, also when the training was killed and starts again from
+    `checkpoint`, which the caller removes once it has kept the result.
     """
     if precision not in ("fp32", "bf16"):
         raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
@@ -64,6 +68,12 @@ def fit(
     weights = image_weights(labels).float().to(device) if settings.balance == "weights" else None
     val_images, val_labels = to_tensors(val, device)
     scale = torch.tensor([mean, std], device=device).view(2, 1, -1, 1, 1)
+    distill, ensemble = settings.distill, Ensemble(teachers, device, precision)
+
+    def labels_loss(logits: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
+        counted = None if weights is None else weights[picked]
+        return classification_loss(logits, labels[picked], settings.label_smoothing, counted)
+
     steps_per_epoch = math.ceil(len(images) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, rate_schedule(settings.epochs * steps_per_epoch, settings.warmup)
@@ -92,10 +102,17 @@ def fit(
                 picked = chosen.to(device)
                 batch, target = nchw(images[picked]), labels[picked]
                 batch = augment(batch, generator, **asdict(settings.augment))
+                batch, partner, share = mix(batch, generator, settings.mixup)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    logits = module(normalise(batch, scale))
-                counted = None if weights is None else weights[picked]
-                loss = classification_loss(logits.float(), target, settings.label_smoothing, counted)
+                    logits = module(normalise(batch, scale)).float()
+                loss = share * labels_loss(logits, picked)
+                if share < 1:
+                    loss = loss + (1 - share) * labels_loss(logits, picked[partner])
+                if teachers:
+                    answers = ensemble.answer(batch, distill.temperature)
+                    loss = (1 - distill.weight) * loss + distill.weight * distillation_loss(
+                        logits, answers, distill.temperature
+                    )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -122,7 +139,6 @@ def fit(
             save_checkpoint(
                 checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "history": history}
             )
-    checkpoint.unlink(missing_ok=True)
     return average.cpu(), history
 
 
@@ -150,16 +166,6 @@ def make_deterministic() -> None:
 def to_tensors(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Keep images as uint8 on the device; a whole dataset of small faces fits there."""
     return torch.from_numpy(arrays[0]).to(device), torch.from_numpy(arrays[1]).to(device)
-
-
-def nchw(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N,H,W,C] to float [N,C,H,W]."""
-    return images.permute(0, 3, 1, 2).float()
-
-
-def normalise(images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """(pixel - mean) / std a channel, in the memory layout that convolutions are fastest in."""
-    return ((images - scale[0]) / scale[1]).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A YOLO detector and whole images with boxes in; its averaged weights and its history out, by ultralytics' trainer."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
+from edgemotion.networks.network import Network
 from edgemotion.networks.yolo import YoloDetector
 from edgemotion.registry import register
 from edgemotion.settings import Train
@@ -36,6 +37,7 @@ def yolo(
     checkpoint: Path,
     threads: int,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    teachers: Sequence[Network] = (),
 ) -> tuple[YoloDetector, tuple[list[float], list[float]], list[dict[str, float]]]:
     """Train a YOLO detector from its weights on whole images, whose pixels it takes divided by 255.
 
@@ -43,7 +45,7 @@ def yolo(
     and augmentation are ultralytics'; mosaic is off, because it would show faces at half the size they have in use.
     mAP and top-1 are ours. Its images lie in a temporary folder that is removed at the end, and it makes no connection.
     The same arguments, thread count and machine type give the same bytes, also when the training was killed and starts
-    again from `checkpoint`, which is removed at the end.
+    again from `checkpoint`, which the caller removes once it has kept the result.
     """
     check(settings, train)
     # Its own bf16 needs a CUDA device, and its fp16 would load a model from the net to be checked.
@@ -78,7 +80,6 @@ def yolo(
             with trainer.bar:
                 trainer.train()
             module = YoloDetector(trainer.ema.ema.float().cpu(), module.height, module.width)
-    checkpoint.unlink(missing_ok=True)
     channels = train.images.shape[3]
     return module.eval(), ([0.0] * channels, [255.0] * channels), history
 
@@ -88,11 +89,14 @@ def check(settings: Train, train: Split) -> None:
     augment = settings.augment
     for key, value in (
         ("label_smoothing", settings.label_smoothing),
+        ("mixup", settings.mixup),
+        ("distill.teacher", settings.distill.teacher != "none" and settings.distill.teacher),
         ("augment.contrast", augment.contrast),
+        ("augment.noise", augment.noise),
         ("augment.erase_probability", augment.erase_probability),
     ):
         if value:
-            raise EdgemotionError(f"train.{key} is {value}, which a YOLO's training does not have; set it to 0")
+            raise EdgemotionError(f"train.{key} is {value}, which a YOLO's training does not have; leave it out")
     for key, name, known in (
         ("optimizer", settings.optimizer, OPTIMIZERS),
         ("balance", settings.balance, BALANCES),

@@ -1,0 +1,78 @@
+"""A dense network in; the pruned one, fine-tuned after each round, out."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgemotion import registry
+from edgemotion.datasets.splits import Split
+from edgemotion.networks.network import Network, nchw, normalise
+from edgemotion.settings import Prune, Train
+from edgemotion.training.checkpoint import checkpoint_path
+from edgemotion.training.loop import fit
+from edgemotion.training.trained import load_teachers
+
+# Importance by gradients needs a sample of the training images.
+GRADIENT_IMAGES = 1024
+
+
+def prune_and_tune(
+    name: str,
+    dense: Network,
+    splits: tuple[Split, Split],
+    chosen: Prune,
+    tuning: Train,
+    *,
+    identity: Mapping[str, Any],
+) -> tuple[nn.Module, list[dict[str, float]], list[Path]]:
+    """Prune in `chosen.rounds` equal steps, each followed by a training with the settings `tuning` on (train, val).
+
+    Returns the pruned module, a row an epoch, and the rounds' checkpoints, which the caller removes once it has kept
+    the result; `identity` (with the keys precision and seed) tells them from those of other trainings.
+    """
+    train, val = splits
+    module = copy.deepcopy(dense.module)
+    example = torch.zeros(1, dense.channels, dense.height, dense.width)
+    teachers = load_teachers(chosen.distill.teacher, dense.classes)
+    history: list[dict[str, float]] = []
+    checkpoints = []
+    for number in range(1, chosen.rounds + 1):
+        give_gradients(module, dense, train, identity["seed"])
+        hook = registry.call(
+            "prune", chosen.method, module, dense.module, example, args=chosen.args, share=number / chosen.rounds
+        )
+        module.zero_grad(set_to_none=True)
+        checkpoints.append(checkpoint_path(f"{name}-{number}", **identity))
+        module, rows = fit(
+            module,
+            (train.images, train.labels),
+            (val.images, val.labels),
+            mean=dense.mean,
+            std=dense.std,
+            settings=tuning,
+            precision=identity["precision"],
+            seed=identity["seed"] + number - 1,
+            checkpoint=checkpoints[-1],
+            after_step=hook,
+            teachers=teachers,
+        )
+        module.requires_grad_(True)
+        history += [{**row, "epoch": row["epoch"] + len(history)} for row in rows]
+    return module, history, checkpoints
+
+
+def give_gradients(module: nn.Module, network: Network, split: Split, seed: int) -> None:
+    """Leave in the module the gradients of the mean cross-entropy over a sample of a split."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(split), generator=generator)[:GRADIENT_IMAGES]
+    images, labels = torch.from_numpy(split.images)[chosen], torch.from_numpy(split.labels)[chosen]
+    scale = torch.tensor([network.mean, network.std]).view(2, 1, -1, 1, 1)
+    module.eval()
+    module.zero_grad(set_to_none=True)
+    for batch, target in zip(images.split(128), labels.split(128), strict=True):
+        loss = nn.functional.cross_entropy(module(normalise(nchw(batch), scale)), target, reduction="sum")
+        (loss / len(labels)).backward()

@@ -1,0 +1,50 @@
+"""Slim networks: the same architecture with fewer channels in every layer, trained from fresh weights."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.registry import register
+
+
+@register("prune")
+def slim(
+    module: nn.Module, dense: nn.Module, example: torch.Tensor, *, share: float, width: float, round_to: int
+) -> Callable[[nn.Module], None]:
+    """Leave `width` of the channels of every layer, rounded down to a multiple of `round_to`, and fresh weights.
+
+    The module is changed in place: its weights are drawn anew from torch's seed, by the layers' own initialisation, so
+    the training that follows is a whole one. A layer that would round to no channel stays whole; `example` is one
+    normalised input [1,C,H,W]. The width multiplier of Howard et al. 2017, arXiv 1704.04861; from fresh weights as in
+    Liu et al. 2019, arXiv 1810.05270. Nothing is left to do after a training step, so the returned hook does nothing.
+    """
+    import torch_pruning as tp
+
+    if not 0 < width < 1:
+        raise EdgemotionError(f"width is {width}; it is the share of channels to keep, between 0 and 1")
+    if share != 1:
+        raise EdgemotionError("slim starts from fresh weights, which a second round would throw away; set rounds to 1")
+    for name, layer in module.named_modules():
+        if list(layer.parameters(recurse=False)) and not hasattr(layer, "reset_parameters"):
+            raise EdgemotionError(
+                f"slim cannot draw fresh weights for {name or 'the network'} ({type(layer).__name__})"
+            )
+    classifier = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+    tp.pruner.BasePruner(
+        module,
+        example,
+        importance=tp.importance.GroupMagnitudeImportance(),
+        # The pruner rounds what it keeps down, so 0.2 of 10 channels must not become 1.999.
+        pruning_ratio=1 - width - 1e-6,
+        round_to=round_to,
+        ignored_layers=[classifier],
+    ).step()
+    macs = [tp.utils.count_ops_and_params(network, example)[0] for network in (module, dense)]
+    if macs[0] == macs[1]:
+        raise EdgemotionError(f"width {width} changes no layer with round_to {round_to}; lower one of them")
+    for layer in module.modules():
+        if callable(reset := getattr(layer, "reset_parameters", None)):
+            reset()
+    return lambda module: None

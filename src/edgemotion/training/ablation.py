@@ -1,0 +1,110 @@
+"""A recipe and single changes of it in; what each change is worth on the val split, at equal epochs, out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from edgemotion.datasets.splits import Split
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_json, sha256_json, write_json
+from edgemotion.measure.statistics import mcnemar, paired_bootstrap
+from edgemotion.networks.network import Network, nchw, normalise
+from edgemotion.settings import Ablation, Settings, load
+from edgemotion.training.trained import train_network
+
+RECIPE = "recipe"
+Digests = tuple[Mapping[str, str], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change, and whether each val image was classified rightly after it: bool [seeds * N]."""
+
+    name: str
+    changes: Mapping[str, Any]
+    correct: np.ndarray
+
+
+def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, cache: Path) -> list[dict[str, Any]]:
+    """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
+
+    Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on. Only (train, val)
+    are read: the test split chooses nothing.
+    """
+    rows = []
+    for name, changes in {RECIPE: {}, **settings.ablation.rows}.items():
+        changed = apply(settings, changes)
+        correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
+        rows.append(Row(name, changes, np.concatenate(correct)))
+    return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
+
+
+def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with dotted keys replaced, checked as params.yaml is; EdgemotionError names a key that is none."""
+    config = OmegaConf.structured(settings)
+    for key, value in {"train.epochs": settings.ablation.epochs, **changes}.items():
+        try:
+            OmegaConf.update(config, key, value, merge=False)
+        except OmegaConfBaseException:
+            raise EdgemotionError(f"ablation.rows changes {key!r}, which the settings do not have") from None
+    changed = OmegaConf.create(OmegaConf.to_container(config))
+    assert isinstance(changed, DictConfig)
+    return load(changed)
+
+
+def train_once(
+    name: str, settings: Settings, splits: tuple[Split, Split], digests: Digests, seed: int, cache: Path
+) -> np.ndarray:
+    """Train a changed recipe from one seed, or read what it gave: bool [N] over val."""
+    key = sha256_json({"train": asdict(settings.train), "model": asdict(settings.model), "data": list(digests)})
+    path = cache / f"{name.replace(' ', '_')}-{seed}-{key[:16]}.json"
+    if not path.is_file():
+        trained, _, checkpoint = train_network(
+            f"ablation-{name.replace(' ', '_')}", settings.model, settings.train, splits, digests,
+            seed=seed, threads=settings.threads,
+        )  # fmt: skip
+        write_json(path, {"correct": classify(trained, splits[1]).tolist()})
+        checkpoint.unlink(missing_ok=True)
+    return np.array(read_json(path)["correct"], bool)
+
+
+@torch.no_grad()
+def classify(network: Network, split: Split) -> np.ndarray:
+    """Whether the network names each image's class: bool [N]."""
+    scale = torch.tensor([network.mean, network.std]).view(2, 1, -1, 1, 1)
+    batches = torch.from_numpy(split.images).split(512)
+    predicted = [network.module(normalise(nchw(batch), scale)).argmax(1) for batch in batches]
+    return np.asarray(torch.cat(predicted).numpy() == split.labels)
+
+
+def compare(row: Row, recipe: Row, seed: int, ablation: Ablation) -> dict[str, Any]:
+    """A row of the table; `gain` is what the change brings over the recipe, paired image by image and seed by seed."""
+    return {
+        "name": row.name,
+        "changes": dict(row.changes),
+        "epochs": ablation.epochs,
+        "seeds": list(ablation.seeds),
+        "val_top1": round(float(row.correct.mean()), 6),
+        "gain": round(float(row.correct.mean() - recipe.correct.mean()), 6),
+        "gain_ci": paired_bootstrap(row.correct, recipe.correct, seed),
+        "mcnemar_p": round(mcnemar(row.correct, recipe.correct), 6),
+    }
+
+
+def markdown(table: list[dict[str, Any]]) -> str:
+    """The table in Markdown, in the order of the configuration."""
+    lines = ["| change | val top-1 | gain [95 % CI] | McNemar p |", "| --- | ---: | ---: | ---: |"]
+    for row in table:
+        low, high = (f"{100 * end:+.1f}" for end in row["gain_ci"])
+        gain = "" if row["name"] == RECIPE else f"{100 * row['gain']:+.1f} [{low}, {high}]"
+        p = "" if row["name"] == RECIPE else f"{row['mcnemar_p']:.3f}"
+        lines.append(f"| {row['name']} | {100 * row['val_top1']:.1f} % | {gain} | {p} |")
+    first = table[0]
+    seeds = f"{len(first['seeds'])} seed" + ("" if len(first["seeds"]) == 1 else "s")
+    return "\n".join(lines) + f"\n\n{first['epochs']} epochs each, {seeds}, measured on val.\n"

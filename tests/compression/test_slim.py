@@ -1,0 +1,95 @@
+"""Slim networks: the architecture at a share of its channels, with weights that owe nothing to the dense network."""
+
+import dataclasses
+import runpy
+from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgemotion import registry
+from edgemotion.errors import EdgemotionError
+from edgemotion.networks import network
+
+given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
+EXAMPLE = torch.zeros(1, 1, 16, 16)
+
+
+def slim(module: nn.Module, width: float, round_to: int = 1, share: float = 1.0, seed: int = 0) -> nn.Module:
+    """The module made slim, after what the method returns to be called at each step."""
+    torch.manual_seed(seed)
+    dense, args = deepcopy(module), {"width": width, "round_to": round_to}
+    hook = registry.call("prune", "slim", module, dense, EXAMPLE, args=args, share=share)
+    state = deepcopy(module.state_dict())
+    hook(module)
+    torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
+    return module
+
+
+def compact(*widths: int) -> nn.Module:
+    module: nn.Module = given.network_of(args={**given.COMPACT, "widths": list(widths)}).module
+    return module
+
+
+def shapes(module: nn.Module) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("widths", "width", "round_to", "expected"),
+    [
+        ((8, 16), 0.5, 1, (4, 8)),
+        ((8, 16), 0.75, 4, (4, 12)),
+        # What is left after 1 - 0.2 has gone is in floating point less than 0.2.
+        ((10, 20), 0.2, 1, (2, 4)),
+        # Four of eight channels would round to none.
+        ((8, 16), 0.5, 8, (8, 8)),
+    ],
+)
+def test_equals_the_architecture_built_with_these_widths(
+    widths: tuple[int, ...], width: float, round_to: int, expected: tuple[int, ...]
+) -> None:
+    assert shapes(slim(compact(*widths), width, round_to)) == shapes(compact(*expected))
+
+
+def test_weights_are_fresh_and_come_from_the_seed() -> None:
+    # No fresh weight can be as large, so that one which is left would show.
+    module = compact(8, 16)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            tensor.fill_(7)
+    first, again, other = (slim(deepcopy(module), 0.5, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(tensor.abs().max() <= 1 for tensor in first.values())
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
+    assert first["stem.1.running_mean"].eq(0).all() and first["stem.1.running_var"].eq(1).all()
+
+
+def test_is_read_back(tmp_path: Path) -> None:
+    dense = given.network_of()
+    made = dataclasses.replace(dense, module=slim(dense.module, 0.5).eval())
+    network.save(tmp_path / "slim", made, [])
+    images = torch.randn(4, 1, 16, 16)
+    read = network.load(tmp_path / "slim").module
+    torch.testing.assert_close(read(images), made.module(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0, 1.5, -0.5])
+def test_a_width_outside_of_0_and_1_is_refused(width: float) -> None:
+    with pytest.raises(EdgemotionError, match=rf"width is {width}; .* between 0 and 1"):
+        slim(compact(8, 16), width)
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    with pytest.raises(EdgemotionError, match="a second round would throw away; set rounds to 1"):
+        slim(compact(8, 16), 0.5, share=0.5)
+    with pytest.raises(EdgemotionError, match=r"width 0\.5 changes no layer with round_to 32; lower one of them"):
+        slim(compact(8, 16), 0.5, round_to=32)
+    module = compact(8, 16)
+    module.register_parameter("positions", nn.Parameter(torch.zeros(3)))
+    with pytest.raises(EdgemotionError, match=r"cannot draw fresh weights for the network \(Compact\)"):
+        slim(module, 0.5)

@@ -1,0 +1,80 @@
+"""A recipe whose one change is known to ruin it, and a search that goes on where it was killed."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from scipy.stats import binomtest
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.settings import Settings, load
+from edgemotion.training import ablation
+
+ROOT = Path(__file__).parents[2]
+given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
+SPLITS = (given.split_of(300, seed=0), given.split_of(90, seed=1))
+DIGESTS: ablation.Digests = ({"images.npy": "a"}, {"images.npy": "b"})
+SMALL = [
+    "model.args.widths=[8,16]", "model.args.depths=[1,1]", "model.args.stem_stride=1", "model.precision=fp32",
+    "data.classes=[left,right,middle]", "train.batch_size=32", "train.ema_decay=0.9", "train.device=cpu",
+    "train.augment.flip=false", "train.augment.shift=0.05", "threads=1", "ablation.epochs=3",
+]  # fmt: skip
+
+
+def settings_of(rows: dict[str, dict[str, Any]], *overrides: str) -> Settings:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose("config", [*SMALL, *overrides])
+    OmegaConf.update(config, "ablation.rows", rows, merge=False)
+    return load(config)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_change_that_ruins_the_recipe_shows() -> None:
+    rows = {"no rate": {"train.learning_rate": 1e-9}, "no dropout": {"model.args.dropout": 0.0}}
+    settings = settings_of(rows, "ablation.seeds=[1,2]")
+    recipe, ruined, other = table = ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    assert [row["name"] for row in table] == ["recipe", "no rate", "no dropout"]
+    assert recipe["val_top1"] > 0.8 and ruined["val_top1"] < 0.6 < other["val_top1"]
+    assert ruined["gain"] == pytest.approx(ruined["val_top1"] - recipe["val_top1"], abs=1e-6)
+    assert ruined["gain_ci"][0] < ruined["gain"] < ruined["gain_ci"][1] < 0 and ruined["mcnemar_p"] < 0.001
+    assert (recipe["gain"], recipe["gain_ci"], recipe["mcnemar_p"]) == (0, [0, 0], 1)
+    assert ruined["changes"] == {"train.learning_rate": 1e-9} and ruined["seeds"] == [1, 2] and ruined["epochs"] == 3
+    text = ablation.markdown(table)
+    assert f"| recipe | {100 * recipe['val_top1']:.1f} % |  |  |" in text and "3 epochs each, 2 seeds" in text
+
+
+def test_finished_trainings_are_not_repeated() -> None:
+    settings = settings_of({"no rate": {"train.learning_rate": 1e-9}}, "ablation.seeds=[1]")
+    first = ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    # What the second run reads instead of training: a val split all wrong for the recipe.
+    (kept,) = Path("cache").glob("recipe-1-*.json")
+    kept.write_text('{"correct": ' + str([0] * 90) + "}")
+    second = ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    assert second[0]["val_top1"] == 0 and second[1]["val_top1"] == first[1]["val_top1"]
+    # Another setting is another training.
+    other = ablation.ablate(settings_of({}, "ablation.seeds=[1]", "train.momentum=0.8"), SPLITS, DIGESTS, Path("cache"))
+    assert other[0]["val_top1"] > 0.8
+
+
+def test_the_difference_is_paired() -> None:
+    recipe, change = np.array([1, 1, 0, 0, 1, 0, 0, 0], bool), np.array([1, 1, 1, 1, 0, 1, 1, 1], bool)
+    settings = settings_of({})
+    row = ablation.compare(
+        ablation.Row("x", {}, change), ablation.Row("recipe", {}, recipe), settings.seed, settings.ablation
+    )
+    assert row["gain"] == 0.5 and row["mcnemar_p"] == pytest.approx(binomtest(1, 6).pvalue, abs=1e-6)
+
+
+def test_a_key_that_is_none_is_named() -> None:
+    settings = settings_of({"typo": {"train.lerning_rate": 1.0}})
+    with pytest.raises(EdgemotionError, match=r"ablation.rows changes 'train.lerning_rate', which the settings do not"):
+        ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
