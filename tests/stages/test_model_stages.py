@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import runpy
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,14 +22,15 @@ from edgemotion.files import read_csv, sha256_file
 from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.variant import load_variant
 from edgemotion.settings import Settings, load
-from edgemotion.stages import export, prune, quantize, train
+from edgemotion.stages import export, prune, quantize, teach, train
+from edgemotion.training.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
 SMALL = [
-    "model=compact", "model.args.widths=[8,16]", "model.args.depths=[1,1]", "model.precision=fp32",
-    "data.classes=[left,right,middle]", "train.epochs=3", "train.batch_size=32", "train.ema_decay=0.9",
-    "train.augment.flip=false", "train.augment.shift=0.05", "train.device=cpu",
+    "model=compact", "model.args.widths=[8,16]", "model.args.depths=[1,1]", "model.args.stem_stride=1",
+    "model.precision=fp32", "data.classes=[left,right,middle]", "train.epochs=3", "train.batch_size=32",
+    "train.ema_decay=0.9", "train.augment.flip=false", "train.augment.shift=0.05", "train.device=cpu",
     "prune.pruned.epochs=2", "prune.pruned.args.round_to=2", "prune.sparse.epochs=1",
     "quantize.int8_static.args.calibration_images=300", "quantize.pruned_int8.args.calibration_images=300",
     "threads=1", "tracking=none",
@@ -123,13 +125,18 @@ def test_the_network_has_learned_and_says_from_what(finished: Path) -> None:
 def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, parent: str | None, method: str) -> None:
     folder = finished / "models/variants" / name
     info = load_variant(folder).info
+    made = ["parent_sha256", "notes"] if method.endswith("_int8") else []
     assert list(info) == [
-        "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity",
-        "parameters", "macs", "data_sha256", "opset", "temperature", "size_bytes", "compressed_bytes", "sha256",
+        "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity", "gates",
+        "parameters", "macs", "threads", "data_sha256", "val_sha256", "opset", "temperature", "size_bytes",
+        "compressed_bytes", "sha256", *made,
     ]  # fmt: skip
     assert (info["name"], info["parent"], info["method"]) == (name, parent, method)
     assert info["input"] == {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1}
-    assert info["network"] == {"name": "compact", "args": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2}}
+    assert info["network"] == {
+        "name": "compact",
+        "args": {"widths": [8, 16], "depths": [1, 1], "stem_stride": 1, "dropout": 0.2},
+    }
     network = {"int8_static": "fp32", "int8_dynamic": "fp32", "pruned_int8": "pruned"}.get(name, name)
     assert info["weights_sha256"] == sha256_file(finished / f"models/networks/{network}/model.safetensors")
     if name == network:
@@ -146,7 +153,7 @@ def test_structured_pruning_halves_the_macs(finished: Path) -> None:
     dense, pruned, int8 = (info_of(finished, name) for name in ("fp32", "pruned", "pruned_int8"))
     assert 0 < pruned["macs"] <= 0.5 * dense["macs"] and pruned["size_bytes"] < dense["size_bytes"]
     assert int8["macs"] == pruned["macs"]
-    assert pruned["settings"]["prune"]["args"] == {"macs_ratio": 0.5, "round_to": 2}
+    assert pruned["settings"]["prune"]["args"] == {"macs_ratio": 0.5, "round_to": 2, "importance": "magnitude"}
     assert pruned["settings"]["train"]["epochs"] == 2 and pruned["settings"]["precision"] == "fp32"
 
 
@@ -204,3 +211,80 @@ def test_a_damaged_parent_is_not_quantized(finished: Path, tmp_path: Path, monke
         (parent / path.name).write_bytes(path.read_bytes() + (b"x" if path.name == "model.onnx" else b""))
     with pytest.raises(EdgemotionError, match=r"fp32/model\.onnx has the SHA-256"):
         run(quantize, item="int8_static")
+
+
+TEACHERS = ["teacher.count=2", "teacher.train.epochs=4", "teacher.model.precision=fp32"]
+TEACHERS += [f"teacher.model.args.{key}" for key in ("widths=[8,16]", "depths=[1,1]", "stem_stride=2")]
+TEACHERS += [f"teacher.train.{key}" for key in ("batch_size=32", "ema_decay=0.9", "augment.flip=false", "device=cpu")]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with two teachers, their student, and the student pruned in two rounds."""
+    folder = tmp_path_factory.mktemp("taught")
+    prepare(folder)
+    with contextlib.chdir(folder):
+        run(teach, *TEACHERS)
+        run(train, *TEACHERS, "train.distill.teacher=ensemble")
+        run(prune, *TEACHERS, "prune.pruned.rounds=2", "prune.pruned.distill.teacher=ensemble", item="pruned")
+    return folder
+
+
+def test_teachers_differ_and_the_student_says_whose_it_is(taught: Path) -> None:
+    top1 = json.loads((taught / "models/teachers/teachers.json").read_text())
+    assert list(top1) == ["teacher_1", "teacher_2"] and min(top1.values()) > 0.8
+    weights = [sha256_file(taught / f"models/teachers/{name}/model.safetensors") for name in top1]
+    assert len(set(weights)) == 2
+    described = json.loads((taught / "models/networks/fp32/network.json").read_text())
+    assert described["settings"]["teachers_sha256"] == weights
+    assert not list((taught / ".checkpoints").iterdir())
+
+
+def test_pruning_in_rounds_trains_after_each(taught: Path) -> None:
+    history = read_csv(taught / "models/networks/pruned/history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
+    # Each round has its own warm-up and decay.
+    assert [float(row["learning_rate"]) < 1e-6 for row in history] == [False, True, False, True]
+    assert float(history[-1]["val_top1"]) > 0.8
+
+
+def test_a_killed_pruning_ends_with_the_same_bytes(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(taught, tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed/models/networks/pruned")
+    monkeypatch.chdir(tmp_path / "killed")
+    arguments = [*TEACHERS, "prune.pruned.rounds=2", "prune.pruned.distill.teacher=ensemble"]
+    saved = []
+
+    def killed(path: Path, state: Any) -> None:
+        save_checkpoint(path, state)
+        saved.append(path)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("edgemotion.training.loop.save_checkpoint", killed)
+        run(prune, *arguments, item="pruned")
+    # The first round is done, the second has one of its two epochs.
+    assert len(set(saved)) == 2 and not Path("models/networks/pruned").exists()
+    run(prune, *arguments, item="pruned")
+    pruned = Path("models/networks/pruned")
+    assert given.digests(pruned) == given.digests(taught / pruned)
+    assert not list(Path(".checkpoints").iterdir())
+
+
+def test_no_teacher_leaves_an_empty_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run(teach)
+    assert given.digests(tmp_path / "models") == {"teachers/teachers.json": given.digest(b"{}\n")}
+
+
+def test_a_teacher_of_other_classes_is_refused(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(taught, tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "other")
+    path = Path("models/teachers/teacher_2/network.json")
+    path.write_text(path.read_text().replace('"middle"', '"centre"'))
+    with pytest.raises(EdgemotionError, match=r"teacher_2 knows the classes left, right, centre, the data has left,"):
+        run(train, *TEACHERS, "train.distill.teacher=ensemble")

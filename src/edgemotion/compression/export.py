@@ -30,11 +30,15 @@ class Deployable(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network: nn.Module = network.module
-        self.register_buffer("mean", torch.tensor(network.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(network.std).view(1, -1, 1, 1))
+        # In an int8 graph ONNX Runtime normalises before it transposes; a whole row of constants is then many times as
+        # fast as one value for each of three channels.
+        columns = 1 if network.channels == 1 else network.width
+        self.register_buffer("mean", torch.tensor(network.mean).view(1, -1, 1, 1).repeat(1, 1, 1, columns))
+        self.register_buffer("std", torch.tensor(network.std).view(1, -1, 1, 1).repeat(1, 1, 1, columns))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        return (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        # Contiguous, because torchvision's pooling would be exported as a loop over other layouts.
+        return ((images.permute(0, 3, 1, 2).float() - self.mean) / self.std).contiguous()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Answer with as many tensors as OUTPUTS names for the network's task."""

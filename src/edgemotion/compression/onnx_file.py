@@ -78,11 +78,16 @@ def set_metadata(model: onnx.ModelProto, info: dict[str, Any]) -> None:
 
 
 def write_variant(
-    folder: Path, model: onnx.ModelProto, info: dict[str, Any], val: tuple[np.ndarray, np.ndarray], threads: int
+    folder: Path,
+    model: onnx.ModelProto,
+    info: dict[str, Any],
+    val: tuple[np.ndarray, np.ndarray],
+    threads: int,
 ) -> dict[str, Any]:
     """Fit the temperature on the val split, then write model.onnx and model_info.json; return the whole info.
 
-    `val` is images uint8 [N,H,W,C] and labels int64 [N]. Guo et al. 2017, arXiv 1706.04599.
+    `val` is images uint8 [N,H,W,C] and labels int64 [N]. Guo et al. 2017, arXiv 1706.04599. `gates` of the info are
+    what select judges by its limits; the size joins those given.
     """
     strip(model)
     set_metadata(model, info)
@@ -102,6 +107,7 @@ def write_variant(
             "compressed_bytes": len(gzip.compress(content, mtime=0)),
             "sha256": sha256_file(path),
         }
+        info["gates"] = {**info.get("gates", {}), "size_mb": round(len(content) / 1e6, 6)}
         write_json(partial / "model_info.json", info)
     return info
 

@@ -4,7 +4,7 @@ import torch
 
 from edgemotion.compression.export import check_parity, measure_parity, task_of, to_onnx
 from edgemotion.compression.onnx_file import VARIANTS, count_macs, write_variant
-from edgemotion.datasets.splits import read_split
+from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.files import sha256_file
 from edgemotion.networks import network
 from edgemotion.settings import Settings
@@ -32,9 +32,12 @@ def main(settings: Settings) -> None:
         "classes": trained.classes,
         "input": {"layout": "NHWC", "dtype": "uint8", **size},
         "parity": parity,
+        "gates": {"agreement": parity["argmax_agreement"]},
         "parameters": sum(parameter.numel() for parameter in trained.module.parameters()),
         "macs": count_macs(model),
+        "threads": settings.threads,
         "data_sha256": trained.data_sha256,
+        "val_sha256": split_sha256("data/prepared/val"),
     }
     info = write_variant(VARIANTS / settings.item, model, info, (val.images, val.labels), settings.threads)
     print(f"models/variants/{settings.item}: {info['size_bytes']} bytes, {info['macs']} MACs, parity {parity}")

@@ -1,0 +1,78 @@
+"""The mean over an image and its mirror image, computed outside of the graph, on a float and on an int8 parent."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from scipy.special import softmax
+
+from edgemotion import registry
+from edgemotion.compression.onnx_file import run_model
+from edgemotion.compression.quantization import Job, Quantized
+from edgemotion.errors import EdgemotionError
+from edgemotion.runtime.variant import Variant
+
+given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
+
+
+def flipped(job: Job) -> Quantized:
+    return registry.call("quantize", "flip", job, args={})  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=["float", "int8"])
+def job(request: pytest.FixtureRequest, tmp_path: Path) -> Job:
+    made = given.job_of(given.network_of(), tmp_path / "fp32", given.split_of(300, 0), given.split_of(60, 1))
+    if request.param == "float":
+        return made
+    (tmp_path / "int8").mkdir()
+    onnx.save(
+        registry.call("quantize", "dynamic", made, args={"per_channel": True}).model, tmp_path / "int8/model.onnx"
+    )
+    return replace(made, parent=Variant(tmp_path / "int8", made.parent.info))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_logits_are_the_mean_of_both_and_probabilities_follow(job: Job, count: int) -> None:
+    images = given.patterned(count, seed=3)[0]
+    model = onnx.load(job.parent.model_path)
+    # One by one: dynamic quantization shares a range over a batch.
+    expected = np.concatenate(
+        [
+            run_model(model, np.stack([image, image[:, ::-1]]), 1, ["logits"])[0].mean(0, keepdims=True)
+            for image in images
+        ]
+    )
+    batches = [run_model(flipped(job).model, image[None], 1, ["logits", "probabilities"]) for image in images]
+    logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(probabilities, softmax(expected, axis=1), atol=1e-6)
+
+
+def test_a_batch_is_answered_image_by_image(tmp_path: Path) -> None:
+    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+    images = given.patterned(6, seed=3)[0]
+    whole = run_model(flipped(job).model, images, 1, ["logits"])[0]
+    for number in range(6):
+        one = run_model(flipped(job).model, images[number : number + 1], 1, ["logits"])[0]
+        np.testing.assert_allclose(one, whole[number : number + 1], atol=1e-5)
+
+
+def test_an_image_and_its_mirror_image_answer_alike(tmp_path: Path) -> None:
+    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+    images = given.patterned(6, seed=3)[0]
+    found = flipped(job)
+    first, second = (run_model(found.model, part, 1, ["logits"])[0] for part in (images, images[:, :, ::-1].copy()))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    onnx.checker.check_model(found.model, full_check=True)
+    assert found.passes == 2
+
+
+def test_a_detector_is_refused(tmp_path: Path) -> None:
+    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+    detector = replace(job, parent=Variant(tmp_path, {**job.parent.info, "task": "detect"}))
+    with pytest.raises(EdgemotionError, match="fp32 is a detector; flip takes the mean of logits"):
+        flipped(detector)
