@@ -1,0 +1,1 @@
+"""The search for the Pareto front of accuracy, latency and size, on train and val alone."""
