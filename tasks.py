@@ -1,5 +1,6 @@
 """Shortcuts, listed by `invoke --list`; each is one command that you could also type."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -107,6 +108,80 @@ def compare(c: Context, names: str = "", published: bool = False, output: str = 
     print((folder / "comparison.png").as_uri())
 
 
+@task(help={"output": "folder for ablation.json and ablation.md (default: reports)"})
+def ablation(c: Context, output: str = "reports") -> None:
+    """Train the recipe of params.yaml and each change that `ablation` names; only the train and val splits are read."""
+    import torch
+
+    from edgemotion import settings
+    from edgemotion.datasets.splits import read_split, split_sha256
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.files import write_json, write_text
+    from edgemotion.training import ablation as study
+
+    with contextlib.chdir(ROOT):
+        try:
+            given = settings.read()
+            torch.set_num_threads(given.threads)
+            train, val = (
+                read_split(f"data/prepared/{split}", classes=given.data.classes) for split in ("train", "val")
+            )
+            digests = split_sha256("data/prepared/train"), split_sha256("data/prepared/val")
+            table = study.ablate(given, (train, val), digests, Path(".ablation"))
+        except EdgemotionError as error:
+            sys.exit(f"error: {error}")
+        write_json(Path(output) / "ablation.json", table)
+        write_text(Path(output) / "ablation.md", study.markdown(table))
+    print(study.markdown(table))
+
+
+@task(help={"trials": "to add to those already measured (default: pareto.trials); 0 only writes the front again"})
+def pareto(c: Context, trials: int = -1) -> None:
+    """Search width, pruning and int8 per layer for the Pareto front of val accuracy, latency and size."""
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.search.pareto import search
+    from edgemotion.settings import read
+
+    with contextlib.chdir(ROOT):
+        try:
+            settings = read()
+            search(settings, settings.pareto.trials if trials < 0 else trials)
+        except EdgemotionError as error:
+            sys.exit(f"error: {error}")
+        print(Path("reports/pareto/front.md").read_text(encoding="utf-8"))
+        print(Path("reports/pareto/pareto.png").absolute().as_uri())
+
+
+@task(help={"name": "a variant of models/variants"})
+def rebuild(c: Context, name: str) -> None:
+    """Make a variant's model again from its model_info.json and compare the bytes."""
+    from edgemotion.compression.rebuild import rebuild as make_again
+    from edgemotion.errors import EdgemotionError
+
+    with contextlib.chdir(ROOT):
+        try:
+            content = make_again(Path("models/variants") / name)
+        except EdgemotionError as error:
+            sys.exit(f"error: {error}")
+    print(f"models/variants/{name}/model.onnx: the same {len(content)} bytes")
+
+
+@task
+def gates(c: Context) -> None:
+    """Print every variant of the last run with its gates; exit code 1 when none passes."""
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.files import read_json
+    from edgemotion.measure.selection import check_gates
+    from edgemotion.report.tables import gates_table
+
+    try:
+        selection = read_json(ROOT / "reports/select.json")
+        print(gates_table(selection))
+        check_gates(selection)
+    except EdgemotionError as error:
+        sys.exit(f"error: {error}")
+
+
 # What is measured in seconds or bytes of memory, and what is made from it, may differ between two clones.
 TIMED_STAGES = {"profile", "select", "report"}
 
@@ -142,7 +217,17 @@ def reproducible(c: Context) -> None:
 @task(help={"data": "also the prepared data and the DVC cache"})
 def clean(c: Context, data: bool = False) -> None:
     """Remove caches and unfinished trainings; with --data everything that dvc repro makes again."""
-    for name in (".checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "outputs", "multirun"):
+    for name in (
+        ".ablation",
+        ".checkpoints",
+        ".pareto",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "outputs",
+        "multirun",
+    ):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     if data:
         for name in ("data/raw", "data/prepared", "models", ".dvc/cache"):

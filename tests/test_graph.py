@@ -26,10 +26,16 @@ REGISTERED = {
     "download": ["datasets/archive", "datasets/folder", "datasets/kaggle", "datasets/synthetic"],
     "prepare": [f"datasets/{SETTINGS.data.layout}"],
     "train": [*NETWORK, f"training/{SETTINGS.train.trainer}"],
+    "teach": [
+        f"networks/{SETTINGS.teacher.model.name}",
+        "networks/pretrained",
+        f"training/{SETTINGS.teacher.train.trainer}",
+    ],
     "prune": [*NETWORK, *(f"compression/{entry.method}" for entry in SETTINGS.prune.values())],
     "export": NETWORK,
     "explain": NETWORK,
-    "quantize": ["compression/quantize"],
+    # qat calls static.
+    "quantize": ["compression/static", *(f"compression/{entry.method}" for entry in SETTINGS.quantize.values())],
     "robustness": ["measure/corruptions"],
 }
 

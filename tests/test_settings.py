@@ -31,8 +31,8 @@ def entries(settings: Settings) -> list[tuple[str, str, dict[str, Any], set[str]
     return [
         *(("source", name, args, set()) for name, args in settings.data.sources.items()),
         ("layout", settings.data.layout, settings.data.args, {"channels"}),
-        ("network", settings.model.name, settings.model.args, NETWORK_GIVES),
-        *(("prune", entry.method, entry.args, set()) for entry in settings.prune.values()),
+        *(("network", model.name, model.args, NETWORK_GIVES) for model in (settings.model, settings.teacher.model)),
+        *(("prune", entry.method, entry.args, {"share"}) for entry in settings.prune.values()),
         *(("quantize", entry.method, entry.args, set()) for entry in settings.quantize.values()),
         *(("corruption", entry.corruption, entry.args, set()) for entry in settings.robustness.scenarios),
     ]
@@ -158,7 +158,11 @@ def test_a_number_of_channels_that_no_image_has_is_refused() -> None:
     [
         ("networks", ["fp32", "gone"], "networks names 'gone', which no stage makes; there are fp32, pruned, sparse"),
         ("variants", ["fp32", "int4"], "variants names 'int4', which no stage makes; there are fp32, pruned, sparse, "),
-        ("quantize/int8_static/parent", "int8_dynamic", "quantize.*.parent names 'int8_dynamic'"),
+        (
+            "quantize/int8_static/parent",
+            "int4",
+            "quantize.*.parent names 'int4', which no stage makes; there are fp32, ",
+        ),
         ("variants", ["pruned"], "variants must hold 'fp32'"),
     ],
 )
@@ -166,7 +170,24 @@ def test_a_name_that_no_stage_makes_is_refused(path: str, value: Any, told: str)
     assert message(changed(path, value)).startswith(f"params.yaml: {told}")
 
 
-@pytest.mark.parametrize("path", ["train/epochs", "prune/pruned/epochs"])
+@pytest.mark.parametrize("path", ["train/epochs", "prune/pruned/epochs", "prune/pruned/rounds"])
 def test_a_training_without_an_epoch_is_refused(path: str) -> None:
     told = f"params.yaml: {path.replace('/', '.')} is 0; it must be at least 1"
     assert message(changed(path, 0)) == told
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("train/distill/teacher", "dense", "train.distill.teacher is 'dense'; it can be none or ensemble"),
+        ("train/distill/teacher", "ensemble", "train.distill.teacher is 'ensemble', but teacher.count is 0; set it"),
+        (
+            "prune/sparse/distill/teacher",
+            "x",
+            "prune.sparse.distill.teacher is 'x'; it can be none or ensemble or dense",
+        ),
+        ("teacher/train/distill/teacher", "ensemble", "teacher.train.distill.teacher is 'ensemble'; it can be none"),
+    ],
+)
+def test_a_teacher_that_is_not_there_is_refused(path: str, value: str, told: str) -> None:
+    assert message(changed(path, value)) == f"params.yaml: {told}"

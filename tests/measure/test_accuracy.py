@@ -27,6 +27,7 @@ def test_a_hand_example() -> None:
     # Certain everywhere and right in 8 of 10.
     assert found["ece"] == pytest.approx(0.2)
     assert (found["leak_free"]["n"], found["leak_free"]["top1"]) == (8, 0.75)
+    assert found["leaked"] == top1(np.array([True, True]))
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -39,6 +40,7 @@ def test_the_interval_is_wilsons() -> None:
 def test_a_split_that_is_all_leaked_has_no_leak_free_accuracy() -> None:
     found = evaluate(sure(PREDICTED), TRUE, np.ones(10, bool), CLASSES)
     assert found["leak_free"] == {"n": 0, "top1": None, "top1_ci": None}
+    assert (found["leaked"]["n"], found["leaked"]["top1"]) == (10, 0.8)
 
 
 def test_a_class_without_images_counts_as_zero() -> None:

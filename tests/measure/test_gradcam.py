@@ -160,7 +160,7 @@ def test_a_logit_that_depends_on_nothing_gives_an_empty_map() -> None:
 
 
 ARGS: dict[str, dict[str, Any]] = {
-    "compact": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.0},
+    "compact": {"widths": [8, 16], "depths": [1, 1], "stem_stride": 1, "dropout": 0.0},
     "lenet": {"dropout": 0.0},
     "vit": {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "dropout": 0.0},
 }

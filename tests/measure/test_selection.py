@@ -8,20 +8,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.measure.selection import distinct, select, verdict
+from edgemotion.measure.selection import check_gates, distinct, gate_class, select, verdict
 
-BUDGET = {"device": "board", "max_size_mb": 1.5, "max_p95_ratio": 0.8, "max_accuracy_drop": 0.01, "rank_by": "p50_ms"}
+BUDGET = {
+    "device": "board",
+    "max_size_mb": 1.5,
+    "max_p95_ratio": 0.8,
+    "min_speedup": 1.0,
+    "max_accuracy_drop": 0.01,
+    "max_worst_class_drop": 0.1,
+    "min_agreement": 0.9,
+    "rank_by": "p50_ms",
+}
 # val top-1, p50 ms, p95 ms, bytes
 FP32 = (0.75, 1.0, 2.0, 2_000_000)
 
 
-def choose(variants: dict[str, tuple[float, float, float, int]], **changes: Any) -> dict[str, Any]:
-    """Select among fp32 and these variants."""
-    variants = {"fp32": FP32, **variants}
+RECALLS = {"happy": 0.8, "disgust": 0.6}
+
+
+def choose(
+    variants: dict[str, tuple[float, float, float, int]],
+    recalls: dict[str, dict[str, float]] | None = None,
+    agreement: dict[str, float] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Select among fp32 and these variants; recalls and agreement of a variant are RECALLS and 1 unless given."""
+    variants, recalls, agreement = {"fp32": FP32, **variants}, recalls or {}, agreement or {}
+    vals = {name: {"top1": numbers[0], "per_class": recalls.get(name, RECALLS)} for name, numbers in variants.items()}
     return select(
-        {name: {"val": {"n": 100, "top1": top1}, "top1": 0.0} for name, (top1, _, _, _) in variants.items()},
-        {name: {"p50_ms": p50, "p95_ms": p95} for name, (_, p50, p95, _) in variants.items()},
-        {name: {"size_bytes": size, "parity": {"argmax_agreement": 0.5}} for name, (_, _, _, size) in variants.items()},
+        {name: {"val": val, "top1": 0.0} for name, val in vals.items()},
+        {
+            name: {"p50_ms": p50, "p95_ms": p95, "speedup": round(FP32[1] / p50, 6)}
+            for name, (_, p50, p95, _) in variants.items()
+        },
+        {
+            name: {"size_bytes": size, "parity": {"argmax_agreement": agreement.get(name, 1.0)}}
+            for name, (_, _, _, size) in variants.items()
+        },
         **BUDGET | changes,
     )
 
@@ -50,17 +74,62 @@ def test_rank_by(rank_by: str, champion: str) -> None:
 
 
 def test_gates_hold_at_their_limits() -> None:
-    # 0.75 - 0.74 is 0.010000000000000009 in binary.
-    found = choose({"edge": (0.74, 0.5, 1.6, 1_500_000)})
+    # 0.75 - 0.74 is 0.010000000000000009 in binary, and 0.6 - 0.5 is 0.09999999999999998.
+    found = choose(
+        {"edge": (0.74, 0.5, 1.6, 1_500_000)},
+        recalls={"edge": {"happy": 0.9, "disgust": 0.5}},
+        agreement={"edge": 0.9},
+        min_speedup=2.0,
+    )
     assert found["champion"] == "edge"
     assert found["variants"]["edge"]["gates"] == {
         "size_mb": {"value": 1.5, "limit": 1.5, "passed": True},
         "p95_ratio": {"value": 0.8, "limit": 0.8, "passed": True},
+        "speedup": {"value": 2.0, "limit": 2.0, "passed": True},
         "accuracy_drop": {"value": 0.01, "limit": 0.01, "passed": True},
+        "worst_class_drop": {"value": 0.1, "limit": 0.1, "passed": True, "class": "disgust"},
+        "agreement": {"value": 0.9, "limit": 0.9, "passed": True},
     }
 
 
-def test_ties_go_by_name_and_parity_does_not_gate() -> None:
+GOOD = (0.75, 0.5, 0.6, 500_000)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "given", "gate", "reason"),
+    [
+        ((0.75, 1.25, 0.6, 500_000), {}, "speedup", "0.80 times as fast as fp32, limit 1.00"),
+        (
+            GOOD,
+            {"recalls": {"odd": {"happy": 0.79, "disgust": 0.48}}},
+            "worst_class_drop",
+            "loses 0.12 recall of disgust on val, limit 0.10",
+        ),
+        (GOOD, {"agreement": {"odd": 0.87}}, "agreement", "agrees with its parent on 0.87 of val, limit 0.90"),
+        (GOOD, {"agreement": {"odd": 0.8999}}, "agreement", "agrees with its parent on 0.8999 of val, limit 0.9000"),
+    ],
+)
+def test_each_gate_alone_stops_a_variant(
+    numbers: tuple[float, float, float, int], given: dict[str, Any], gate: str, reason: str
+) -> None:
+    found = choose({"odd": numbers, "plain": GOOD}, **given)
+    assert found["champion"] == "plain"
+    entry = found["variants"]["odd"]
+    assert [name for name, entry in entry["gates"].items() if not entry["passed"]] == [gate]
+    assert (entry["passed"], entry["rank"], entry["reason"]) == (False, None, reason)
+
+
+def test_a_better_class_hides_no_lost_one_and_no_loss_is_below_zero() -> None:
+    drop = gate_class({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.3}, 0.1)
+    assert drop == {"value": 0.2, "limit": 0.1, "passed": False, "class": "b"}
+    assert gate_class({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.6}, 0.1)["value"] == -0.1
+
+
+def test_the_limits_are_told_with_the_outcome() -> None:
+    assert choose({})["budget"] == {key: value for key, value in BUDGET.items() if key != "device"}
+
+
+def test_ties_go_by_name() -> None:
     found = choose({"b": (0.75, 0.2, 0.3, 100), "a": (0.75, 0.2, 0.3, 100)})
     assert found["champion"] == "a"
     assert found["variants"]["b"]["reason"] == "passes, but only equals a in p50_ms and comes after it by name"
@@ -70,6 +139,9 @@ def test_nothing_passes() -> None:
     found = choose({"big": (0.75, 0.2, 0.3, 9_000_000)})
     assert found["champion"] is None
     assert re.search(r"^no variant .*'board' \(fp32: .*p95 1\.00.*; big: 9\.00 MB, limit 1\.50\)$", verdict(found))
+    with pytest.raises(EdgemotionError, match="no variant keeps the budget"):
+        check_gates(found)
+    check_gates(choose({"small": (0.75, 0.2, 0.3, 900_000)}))
 
 
 def test_unknown_ranking_is_named() -> None:

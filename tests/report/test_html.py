@@ -60,8 +60,24 @@ def test_page_tells_results_and_reasons(settings: Settings) -> None:
         "unreadable images</th><td>2</td>",
         "drawn from the test split because this dataset has no recorded sequences",
         "p &lt; 0.001",
+        "top-1 lost on val at most 0.01",
+        "pruned_int8: Top-1 is ",
+        '<td class="wrap">1<small>stem</small></td>',
+        "<td>44</td><td>0</td><td>44</td>",
     ):
         assert words in page, words
+
+
+def test_page_tells_how_each_variant_was_made(settings: Settings) -> None:
+    section = page_of(settings).split('id="compression"')[1].split('id="selection"')[0]
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in section.split("<tr")[2:]]
+    minus, dash = "\N{MINUS SIGN}", "&ndash;"
+    assert rows[0][1:] == ["fp32", "train", "training", dash, dash, "reference", "100.00", "0.0001"]
+    assert rows[2][2:7] == ["dynamic_int8", "fp32", dash, dash, f"{minus}5.5"]
+    assert "<p>int8_static: a layer in float is not enough.</p>" in section
+    # The other variants are compared with fp32, this one with the pruned network.
+    made = ["static_int8", "pruned", "entropy", "a", "scale", "a", "channel", "none", "+0.0"]
+    assert [word for word in rows[4] if word != "champion"][2:11] == made
 
 
 def test_page_and_figures_are_the_same_bytes_again(settings: Settings) -> None:

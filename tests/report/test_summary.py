@@ -8,6 +8,7 @@ from edgemotion.files import read_json, write_json
 from edgemotion.report.summary import (
     accuracy_verdict,
     compare,
+    leak_verdict,
     p_value,
     read_results,
     speed_verdict,
@@ -33,13 +34,53 @@ def test_summary_holds_what_was_measured(settings: Settings) -> None:
         entry["robust"]["blur_k5"] == read_json("reports/robustness/pruned_int8.json")["scenarios"]["blur_k5"]["top1"]
     )
     assert entry["temporal"]["smoothed"] == {"top1": 0.85, "flips_per_frame": 0.06}
-    assert entry["gates"] == {"size_mb": True, "p95_ratio": True, "accuracy_drop": True}
+    assert (entry["n_leaked"], entry["top1_leaked"]) == (67, evaluation["leaked"]["top1"])
+    assert entry["gates"] == dict.fromkeys(
+        ("size_mb", "p95_ratio", "speedup", "accuracy_drop", "worst_class_drop", "agreement"), True
+    )
     assert entry["drop"]["top1"] == pytest.approx(summary["variants"]["fp32"]["top1"] - entry["top1"], abs=1e-6)
     assert entry["drop"]["ci"][0] <= entry["drop"]["top1"] <= entry["drop"]["ci"][1]
 
 
 def test_reference_equals_itself(settings: Settings) -> None:
     assert summary_of(settings)["variants"]["fp32"]["drop"] == {"top1": 0.0, "ci": [0.0, 0.0], "mcnemar_p": 1.0}
+
+
+def test_only_a_measured_parent_beside_fp32_is_compared_with(settings: Settings) -> None:
+    predictions = np.load("reports/predictions/pruned_int8.npy")
+    labels = np.arange(800) % 7
+    right = np.flatnonzero(predictions == labels)[:20]
+    predictions[right] = (labels[right] + 1) % 7
+    np.save("reports/predictions/pruned_int8.npy", predictions)
+    evaluation = read_json("reports/evaluate/pruned_int8.json")
+    write_json("reports/evaluate/pruned_int8.json", evaluation | {"top1": float((predictions == labels).mean())})
+    variants = summary_of(settings)["variants"]
+    assert [name for name, entry in variants.items() if "drop_parent" in entry] == ["pruned_int8"]
+    # 20 of 800 images that only the parent has right: the exact p-value is 2 * 0.5**20 = 1.9e-6.
+    assert variants["pruned_int8"]["drop_parent"]["top1"] == 0.025
+    assert variants["pruned_int8"]["drop_parent"]["mcnemar_p"] == 2e-06
+    assert variants["pruned_int8"]["drop"]["top1"] > 0.025
+    settings.variants.remove("pruned")
+    assert "drop_parent" not in summary_of(settings)["variants"]["pruned_int8"]
+
+
+def test_leak_verdict_claims_only_what_training_saw() -> None:
+    evaluation = {
+        "n": 3589,
+        "top1": 0.692,
+        "leaked": {"n": 288, "top1": 0.885, "top1_ci": [0.843, 0.917]},
+        "leak_free": {"n": 3301, "top1": 0.675, "top1_ci": [0.659, 0.691]},
+    }
+    told = (
+        "Top-1 is 88.5 % [84.3, 91.7] on the 288 test images that also stand in the published training split and "
+        "67.5 % [65.9, 69.1] on the other 3301; "
+    )
+    seen, dropped = leak_verdict(evaluation, False), leak_verdict(evaluation, True)
+    assert seen == told + "training saw their copies, and that is worth up to +1.7 points of top-1 on the whole split."
+    assert dropped.startswith(told + "training did without their copies, so the +1.7 points ")
+    nothing = {"n": 0, "top1": None, "top1_ci": None}
+    assert leak_verdict(evaluation | {"leaked": nothing}, True).startswith("None of the 3589 test images stand in")
+    assert leak_verdict(evaluation | {"leak_free": nothing}, True).startswith("All of the 3589 test images stand in")
 
 
 def test_compare_counts_lost_images() -> None:

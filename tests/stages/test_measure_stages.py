@@ -1,5 +1,6 @@
 """The measuring stages on variants whose answers are known: class = nearest of three brightness levels."""
 
+import hashlib
 import inspect
 import json
 import subprocess
@@ -11,12 +12,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from edgemotion.datasets.splits import Split, whole_boxes, write_split
 from edgemotion.errors import EdgemotionError
+from edgemotion.measure.detection import evaluate_detections
+from edgemotion.runtime.detector import Detector, validation_boxes
 from edgemotion.settings import Settings, load
 from edgemotion.stages import evaluate, profile, robustness, temporal
 
@@ -84,7 +88,9 @@ def test_evaluate_reports_what_is_known(workspace: Path) -> None:
     assert report["top1_ci"][0] < 0.9 < report["top1_ci"][1]
     # The six wrong images are the leaked ones.
     assert (report["leak_free"]["n"], report["leak_free"]["top1"]) == (54, 1.0)
+    assert (report["leaked"]["n"], report["leaked"]["top1"]) == (6, 0.0)
     assert (report["val"]["n"], report["val"]["top1"]) == (4, 0.75)
+    assert report["val"]["per_class"] == {"dark": 0.0, "middle": 1.0, "bright": 1.0}
     assert report["confusion"] == [[18, 2, 0], [0, 18, 2], [2, 0, 18]]
     assert report["per_class"] == {"dark": 0.9, "middle": 0.9, "bright": 0.9}
     info = read("models/variants/fp32/model_info.json")
@@ -93,6 +99,44 @@ def test_evaluate_reports_what_is_known(workspace: Path) -> None:
     assert predictions.dtype == np.int16
     assert predictions.tolist() == [1, 2, 0, 1, 2, 0] + [0, 1, 2] * 18
     assert min(size_of("reports/figures/confusion/fp32.png")) > 300
+
+
+def detect_with(folder: Path) -> None:
+    """Make a detector of a variant: one candidate an image, all of it, with the probabilities as its scores."""
+    model = onnx.load(folder / "model.onnx")
+    for name, value in (("axis", np.array([1])), ("none", np.float32(0)), ("whole", np.float32([[[0, 0, 1, 1]]]))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+    for kind, inputs, output, options in (
+        ("Unsqueeze", ["probabilities", "axis"], "scores", {}),
+        ("ReduceMax", ["scores"], "best", {"axes": [2]}),
+        ("Mul", ["best", "none"], "zero", {}),
+        ("Add", ["zero", "whole"], "boxes", {}),
+    ):
+        model.graph.node.append(onnx.helper.make_node(kind, inputs, [output], **options))
+    for name, shape in (("boxes", ["N", 1, 4]), ("scores", ["N", 1, 3])):
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    # ReduceMax takes its axes as an attribute up to opset 17.
+    model.opset_import[0].version = 17
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    info = json.loads((folder / "model_info.json").read_text())
+    info |= {"task": "detect", "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "model_info.json").write_text(json.dumps(info))
+
+
+def test_evaluate_adds_the_precision_of_a_detector(workspace: Path) -> None:
+    test = split_of([0, 0, 0, 1, 2, 2, 1] * 10, wrong=23)
+    write_split("data/prepared/test", test)
+    detect_with(Path("models/variants/fp32"))
+    run(evaluate, settings_of())
+    report = read("reports/evaluate/fp32.json")
+    assert (report["n"], report["top1"]) == (70, round(47 / 70, 6))
+    detections = validation_boxes(*Detector("models/variants/fp32").run(test.images))
+    expected = evaluate_detections(detections, test.boxes, test.labels, test.classes)
+    assert 0.1 < report["map50"] < 0.9
+    assert {key: report[key] for key in ("map50", "map50_95")} != {key: expected[key] for key in ("map50", "map50_95")}
+    assert [report["map50"], report["map50_95"]] == [round(expected[key], 6) for key in ("map50", "map50_95")]
+    assert report["per_class_ap50"] == {name: round(value, 6) for name, value in expected["per_class_ap50"].items()}
 
 
 def test_evaluate_repeats_byte_for_byte(workspace: Path) -> None:

@@ -33,6 +33,7 @@ def test_select_then_report(tmp_path: Path) -> None:
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() and path not in before}
     assert written == {
         "reports/summary.json",
+        "reports/flips.csv",
         "reports/index.html",
         "reports/figures/tradeoff.png",
         "reports/figures/latency.png",

@@ -23,26 +23,34 @@ def top1(correct: np.ndarray) -> dict[str, Any]:
     }
 
 
+def recalls(predicted: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Recall of each class by name, from predicted classes [N] and labels [N]; 0 for a class without images."""
+    from sklearn.metrics import recall_score
+
+    found = recall_score(labels, predicted, labels=list(range(len(classes))), average=None, zero_division=0.0)
+    return {name: round(float(recall), 6) for name, recall in zip(classes, found, strict=True)}
+
+
 def evaluate(
     probabilities: np.ndarray, labels: np.ndarray, leaked: np.ndarray, classes: Sequence[str]
 ) -> dict[str, Any]:
     """Score probabilities [N,C] against labels [N]; `leaked` bool [N] marks images seen in the official training split.
 
-    Returns n, top1 and top1_ci, macro_f1, ece, per_class recall by name, leak_free {n, top1, top1_ci} and
+    Returns n, top1 and top1_ci, macro_f1, ece, per_class recall by name, leak_free and leaked {n, top1, top1_ci} and
     confusion [true][predicted]. A class without images has recall 0 and counts in macro-F1.
     """
-    from sklearn.metrics import confusion_matrix, f1_score, recall_score
+    from sklearn.metrics import confusion_matrix, f1_score
 
     predicted = probabilities.argmax(axis=1)
     known = list(range(len(classes)))
-    recalls = recall_score(labels, predicted, labels=known, average=None, zero_division=0.0)
     macro_f1 = f1_score(labels, predicted, labels=known, average="macro", zero_division=0.0)
     correct = predicted == labels
     return {
         **top1(correct),
         "macro_f1": round(float(macro_f1), 6),
         "ece": round(ece(probabilities, labels), 6),
-        "per_class": {name: round(float(recall), 6) for name, recall in zip(classes, recalls, strict=True)},
+        "per_class": recalls(predicted, labels, classes),
         "leak_free": top1(correct[~leaked]),
+        "leaked": top1(correct[leaked]),
         "confusion": confusion_matrix(labels, predicted, labels=known).tolist(),
     }

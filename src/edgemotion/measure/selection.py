@@ -1,7 +1,7 @@
 """Measurements of all variants and a device budget in; the champion and a reason for every other variant out."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgemotion.errors import EdgemotionError
 
@@ -13,6 +13,27 @@ RANKINGS = {
 }
 
 
+class Gate(NamedTuple):
+    """What a gate looks at, on which side its limit lies, its digits, and what is said of a variant that it stops."""
+
+    title: str
+    side: str
+    digits: int
+    sentence: str
+
+
+GATES = {
+    "size_mb": Gate("size (MB)", "at most", 2, "{} MB, limit {}"),
+    "p95_ratio": Gate("p95 of fp32's", "at most", 2, "p95 {} of fp32's, limit {}"),
+    "speedup": Gate("speed-up of p50", "at least", 2, "{} times as fast as fp32, limit {}"),
+    "accuracy_drop": Gate("top-1 lost on val", "at most", 3, "loses {} of top-1 on val, limit {}"),
+    "worst_class_drop": Gate(
+        "worst class's recall lost on val", "at most", 2, "loses {} recall of {class} on val, limit {}"
+    ),
+    "agreement": Gate("agreement with parent", "at least", 3, "agrees with its parent on {} of val, limit {}"),
+}
+
+
 def select(
     evaluations: Mapping[str, Mapping[str, Any]],
     profiles: Mapping[str, Mapping[str, Any]],
@@ -21,26 +42,34 @@ def select(
     device: str,
     max_size_mb: float,
     max_p95_ratio: float,
+    min_speedup: float,
     max_accuracy_drop: float,
+    max_worst_class_drop: float,
+    min_agreement: float,
     rank_by: str,
 ) -> dict[str, Any]:
     """Gate every variant against the budget and fp32, and rank those that pass.
 
     All mappings go from the variant's name to its evaluation, profile and model_info; accuracy is that of the val
-    split, so that the test split chooses nothing. `champion` is None when no variant passes.
+    split, so that the test split chooses nothing. Agreement is the parity of model_info: with the parent on val, with
+    torch for an exported network. `champion` is None when no variant passes.
     Raises EdgemotionError for an unknown `rank_by`.
     """
     if rank_by not in RANKINGS:
         raise EdgemotionError(f"select.rank_by is {rank_by!r}; choose one of {', '.join(RANKINGS)}")
+    reference = evaluations["fp32"]["val"]
     gates = {
         name: {
             "size_mb": gate(infos[name]["size_bytes"] / 1e6, max_size_mb),
             "p95_ratio": gate(profiles[name]["p95_ms"] / profiles["fp32"]["p95_ms"], max_p95_ratio),
-            "accuracy_drop": gate(
-                evaluations["fp32"]["val"]["top1"] - evaluations[name]["val"]["top1"], max_accuracy_drop
+            "speedup": gate_min(profiles[name]["speedup"], min_speedup),
+            "accuracy_drop": gate(reference["top1"] - evaluation["val"]["top1"], max_accuracy_drop),
+            "worst_class_drop": gate_class(
+                reference["per_class"], evaluation["val"]["per_class"], max_worst_class_drop
             ),
+            "agreement": gate_min(infos[name]["parity"]["argmax_agreement"], min_agreement),
         }
-        for name in evaluations
+        for name, evaluation in evaluations.items()
     }
     figures = {
         name: {
@@ -59,7 +88,10 @@ def select(
         "budget": {
             "max_size_mb": max_size_mb,
             "max_p95_ratio": max_p95_ratio,
+            "min_speedup": min_speedup,
             "max_accuracy_drop": max_accuracy_drop,
+            "max_worst_class_drop": max_worst_class_drop,
+            "min_agreement": min_agreement,
             "rank_by": rank_by,
         },
         "variants": {
@@ -82,16 +114,23 @@ def gate(value: float, limit: float) -> dict[str, Any]:
     return {"value": round(value, 6), "limit": limit, "passed": round(value, 6) <= limit}
 
 
+def gate_min(value: float, limit: float) -> dict[str, Any]:
+    """Compare as `gate` does, with a limit that the value must reach."""
+    return {"value": round(value, 6), "limit": limit, "passed": round(value, 6) >= limit}
+
+
+def gate_class(reference: Mapping[str, float], recalls: Mapping[str, float], limit: float) -> dict[str, Any]:
+    """Compare what the class that loses most loses of its recall, and name it; of equals the first."""
+    drops = {name: round(recall - recalls[name], 6) for name, recall in reference.items()}
+    worst = max(drops, key=drops.__getitem__)
+    return gate(drops[worst], limit) | {"class": worst}
+
+
 def failing(gates: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which gates a variant fails, with value and limit."""
-    sentences = {
-        "size_mb": "{} MB, limit {}",
-        "p95_ratio": "p95 {} of fp32's, limit {}",
-        "accuracy_drop": "loses {} of top-1 on val, limit {}",
-    }
     return "; ".join(
-        sentence.format(*distinct(gates[name]["value"], gates[name]["limit"], 2))
-        for name, sentence in sentences.items()
+        sentence.format(*distinct(gates[name]["value"], gates[name]["limit"], 2), **gates[name])
+        for name, (_, _, _, sentence) in GATES.items()
         if not gates[name]["passed"]
     )
 
@@ -121,3 +160,9 @@ def verdict(selection: Mapping[str, Any]) -> str:
         return f"{champion}, {selection['variants'][champion]['reason']}"
     reasons = "; ".join(f"{name}: {entry['reason']}" for name, entry in selection["variants"].items())
     return f"no variant keeps the budget of select.device {selection['device']!r} ({reasons})"
+
+
+def check_gates(selection: Mapping[str, Any]) -> None:
+    """Raise EdgemotionError with every variant's failing gates when none of them passes."""
+    if selection["champion"] is None:
+        raise EdgemotionError(verdict(selection))

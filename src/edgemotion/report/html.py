@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from edgemotion.errors import EdgemotionError
+from edgemotion.measure.selection import GATES
 from edgemotion.report import tables
 from edgemotion.report.figures import FOLDER, figure_names
-from edgemotion.report.summary import Results, p_value, verdicts
+from edgemotion.report.flips import count_by_class
+from edgemotion.report.summary import Results, leak_verdict, p_value, verdicts
 
 FORMS = {
     "percent": tables.percent,
@@ -45,6 +47,15 @@ def render(summary: Mapping[str, Any], results: Results, folder: Path = FOLDER) 
         best=summary["variants"][shown],
         others=[name for name in summary["variants"] if name != shown],
         verdicts=verdicts(summary),
+        leak=leak_verdict(results.evaluations[shown], results.data["drop_leaks"]),
+        gates=GATES,
+        limit=tables.limit,
+        reached=tables.reached,
+        flips={
+            name: count_by_class(results.labels, results.predictions["fp32"], predicted, summary["classes"])
+            for name, predicted in results.predictions.items()
+            if name != "fp32"
+        },
         results=results,
         findings=findings(results.data),
         figures=embed(folder, figure_names(list(summary["variants"]))),

@@ -11,6 +11,8 @@ from edgemotion.datasets.splits import read_split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
+from edgemotion.report.flips import count_flips
+from edgemotion.report.tables import interval, percent, points
 
 RESAMPLES = 10_000
 
@@ -19,34 +21,42 @@ RESAMPLES = 10_000
 class Results:
     """All reports of one pipeline run; the mappings go from the variant's name, in the order of the settings.
 
-    `correct` bool [N] says which images of the test split a variant gets right.
+    `labels` int64 [N] and `ids` are those of the test split, `predictions` int16 [N] the classes a variant answers.
     """
 
     evaluations: dict[str, dict[str, Any]]
     robustness: dict[str, dict[str, Any]]
     temporal: dict[str, dict[str, Any]]
     infos: dict[str, dict[str, Any]]
-    correct: dict[str, np.ndarray]
+    labels: np.ndarray
+    ids: list[str]
+    predictions: dict[str, np.ndarray]
     profile: dict[str, Any]
     selection: dict[str, Any]
     data: dict[str, Any]
 
+    def correct(self, name: str) -> np.ndarray:
+        """Which images of the test split a variant gets right, bool [N]."""
+        return self.predictions[name] == self.labels
+
 
 def read_results(variants: Sequence[str]) -> Results:
     """Read what the stages before wrote for these variants; EdgemotionError names a missing or contradicting file."""
-    labels = read_split("data/prepared/test").labels
+    test = read_split("data/prepared/test")
     results = Results(
         evaluations={name: read_json(f"reports/evaluate/{name}.json") for name in variants},
         robustness={name: read_json(f"reports/robustness/{name}.json") for name in variants},
         temporal={name: read_json(f"reports/temporal/{name}.json") for name in variants},
         infos={name: read_json(f"models/variants/{name}/model_info.json") for name in variants},
-        correct={name: read_correct(Path(f"reports/predictions/{name}.npy"), labels) for name in variants},
+        labels=test.labels,
+        ids=test.ids,
+        predictions={name: read_predictions(Path(f"reports/predictions/{name}.npy"), len(test)) for name in variants},
         profile=read_json("reports/profile.json"),
         selection=read_json("reports/select.json"),
         data=read_json("data/prepared/data_report.json"),
     )
     for name in variants:
-        found, told = results.correct[name].mean(), results.evaluations[name]["top1"]
+        found, told = results.correct(name).mean(), results.evaluations[name]["top1"]
         if abs(found - told) > 1e-6:
             raise EdgemotionError(
                 f"reports/predictions/{name}.npy gives a top-1 of {found:.6f}, reports/evaluate/{name}.json says "
@@ -58,14 +68,14 @@ def read_results(variants: Sequence[str]) -> Results:
     return results
 
 
-def read_correct(path: Path, labels: np.ndarray) -> np.ndarray:
-    """Compare the predictions int16 [N] of a variant with the labels [N]."""
+def read_predictions(path: Path, count: int) -> np.ndarray:
+    """Read the classes int16 [count] that a variant answers on the test split."""
     if not path.is_file():
         raise EdgemotionError(f"{path} is missing; run the stage evaluate with `dvc repro`")
     predictions = np.load(path)
-    if predictions.shape != labels.shape:
-        raise EdgemotionError(f"{path} has {len(predictions)} predictions for {len(labels)} labels; run `dvc repro`")
-    return predictions == labels
+    if predictions.shape != (count,):
+        raise EdgemotionError(f"{path} has {len(predictions)} predictions for {count} labels; run `dvc repro`")
+    return predictions
 
 
 def summarise(results: Results, dataset: str, network: str, seed: int) -> dict[str, Any]:
@@ -82,7 +92,8 @@ def summarise(results: Results, dataset: str, network: str, seed: int) -> dict[s
 def join(results: Results, name: str, seed: int) -> dict[str, Any]:
     """Everything measured on one variant."""
     evaluation, info, timing = results.evaluations[name], results.infos[name], results.profile["variants"][name]
-    temporal = results.temporal[name]
+    temporal, parent = results.temporal[name], info["parent"]
+    correct = results.correct(name)
     return {
         **{key: info[key] for key in ("method", "parent", "temperature", "sha256", "weights_sha256", "parameters")},
         **{key: info[key] for key in ("size_bytes", "compressed_bytes", "macs")},
@@ -90,11 +101,20 @@ def join(results: Results, name: str, seed: int) -> dict[str, Any]:
         "top1_ci": evaluation["top1_ci"],
         "top1_leak_free": evaluation["leak_free"]["top1"],
         "top1_leak_free_ci": evaluation["leak_free"]["top1_ci"],
+        "n_leaked": evaluation["leaked"]["n"],
+        "top1_leaked": evaluation["leaked"]["top1"],
         "macro_f1": evaluation["macro_f1"],
         "ece": evaluation["ece"],
         **{key: evaluation[key] for key in ("map50", "map50_95") if key in evaluation},
         **{key: timing[key] for key in ("p50_ms", "p95_ms", "p99_ms", "speedup", "speedup_ci")},
-        "drop": compare(results.correct["fp32"], results.correct[name], seed),
+        "drop": compare(results.correct("fp32"), correct, seed),
+        # fp32 is the parent of most, and what `drop` compares with.
+        **(
+            {"drop_parent": compare(results.correct(parent), correct, seed)}
+            if parent in results.predictions and parent != "fp32"
+            else {}
+        ),
+        "flips": count_flips(results.labels, results.predictions["fp32"], results.predictions[name]),
         "robust": {scenario: score["top1"] for scenario, score in results.robustness[name]["scenarios"].items()},
         "temporal": {kind: temporal[kind] for kind in ("raw", "smoothed")},
         "gates": {gate: entry["passed"] for gate, entry in results.selection["variants"][name]["gates"].items()},
@@ -117,6 +137,29 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
         for name, entry in summary["variants"].items()
         if name != "fp32"
     ]
+
+
+def leak_verdict(evaluation: Mapping[str, Any], dropped: bool) -> str:
+    """One sentence on what the test images that also stand in the published training split change in top-1.
+
+    `dropped` says that training did without their copies: then they can be easier, but not learned by heart.
+    """
+    leaked, rest = evaluation["leaked"], evaluation["leak_free"]
+    if not leaked["n"] or not rest["n"]:
+        share = "All" if leaked["n"] else "None"
+        return f"{share} of the {evaluation['n']} test images stand in the published training split."
+    seen, unseen = (f"{percent(part['top1'])} {interval(part['top1_ci'], percent)}" for part in (leaked, rest))
+    worth = points(evaluation["top1"] - rest["top1"])
+    end = (
+        f"training did without their copies, so the {worth} points between the whole split and the others tell how "
+        "easy these images are, not what a leak is worth"
+        if dropped
+        else f"training saw their copies, and that is worth up to {worth} points of top-1 on the whole split"
+    )
+    return (
+        f"Top-1 is {seen} on the {leaked['n']} test images that also stand in the published training split and "
+        f"{unseen} on the other {rest['n']}; {end}."
+    )
 
 
 def size_verdict(entry: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
-"""A summary in; its results table in Markdown and its numbers as text out."""
+"""A summary or a selection in; its table in Markdown and its numbers as text out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from edgemotion.measure.selection import GATES, distinct
 
 HEADER = (
     "variant",
@@ -36,6 +38,39 @@ def results_table(summary: Mapping[str, Any]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def gates_table(selection: Mapping[str, Any]) -> str:
+    """Every variant with its gates as a Markdown table: which of them stopped it, and in bold by what value."""
+    variants = selection["variants"]
+    titles = [
+        f"{GATES[name].title}, {limit(name, gate)}" for name, gate in next(iter(variants.values()))["gates"].items()
+    ]
+    lines = ["| variant | outcome | " + " | ".join(titles) + " |", "| --- | --- |" + " ---: |" * len(titles)]
+    for variant, entry in variants.items():
+        values = [(reached(name, gate), gate["passed"]) for name, gate in entry["gates"].items()]
+        cells = [variant, outcome(entry), *(value if passed else f"**{value}**" for value, passed in values)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def outcome(entry: Mapping[str, Any]) -> str:
+    """The rank of a variant of a selection, or the gates that stopped it."""
+    stopped = [GATES[name].title for name, gate in entry["gates"].items() if not gate["passed"]]
+    return f"stopped by {', '.join(stopped)}" if stopped else f"passes, rank {entry['rank']}"
+
+
+def limit(name: str, gate: Mapping[str, Any]) -> str:
+    """The limit of a gate and its side."""
+    return f"{GATES[name].side} {gate['limit']}"
+
+
+def reached(name: str, gate: Mapping[str, Any]) -> str:
+    """The value at a gate, in as many digits as tell it from a limit that it fails, and the class it is of, if any."""
+    value, digits = gate["value"], GATES[name].digits
+    # Adding zero turns a rounded -0.0 into 0.0.
+    text = f"{round(value, digits) + 0.0:.{digits}f}" if gate["passed"] else distinct(value, gate["limit"], digits)[0]
+    return f"{text} {gate['class']}" if "class" in gate and value > 0 else text
 
 
 def percent(share: float | None) -> str:

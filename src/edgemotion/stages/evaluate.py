@@ -6,11 +6,11 @@ import numpy as np
 
 from edgemotion.datasets.splits import read_split
 from edgemotion.files import replacing, write_json
-from edgemotion.measure.accuracy import evaluate, top1
+from edgemotion.measure.accuracy import evaluate, recalls, top1
 from edgemotion.measure.detection import evaluate_detections
 from edgemotion.report.measure_figures import confusion_figure
-from edgemotion.runtime.classifier import Classifier
-from edgemotion.runtime.detector import Detector, validation_boxes
+from edgemotion.runtime.classifier import Classifier, check_images, run_session
+from edgemotion.runtime.detector import validation_boxes
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
 
@@ -21,21 +21,24 @@ def main(settings: Settings) -> None:
     variant, name = classifier.variant, settings.item
     test, val = (read_split(f"data/prepared/{split}", variant.detects, variant.classes) for split in ("test", "val"))
 
-    probabilities = classifier.run(test.images)[1]
+    check_images(variant, test.images)
+    names = ["probabilities", *(["boxes", "scores"] if variant.detects else [])]
+    probabilities, *candidates = run_session(classifier.session, test.images, names=names)
     scores = evaluate(probabilities, test.labels, test.leaked, variant.classes)
-    val_correct = classifier.run(val.images)[1].argmax(axis=1) == val.labels
+    val_predicted = classifier.run(val.images)[1].argmax(axis=1)
     report = {
         "variant": name,
         "split": "test",
         **scores,
-        "val": top1(val_correct),
+        "val": top1(val_predicted == val.labels) | {"per_class": recalls(val_predicted, val.labels, variant.classes)},
         "size_bytes": variant.info["size_bytes"],
         "macs": variant.info["macs"],
     }
 
-    if variant.detects:
-        detections = validation_boxes(*Detector(variant.folder, settings.threads).run(test.images))
-        report |= evaluate_detections(detections, test.boxes, test.labels, variant.classes)
+    if candidates:
+        found = evaluate_detections(validation_boxes(*candidates), test.boxes, test.labels, variant.classes)
+        report |= {key: round(found[key], 6) for key in ("map50", "map50_95")}
+        report["per_class_ap50"] = {key: round(value, 6) for key, value in found["per_class_ap50"].items()}
 
     write_json(f"reports/evaluate/{name}.json", report)
     with replacing(f"reports/predictions/{name}.npy") as partial, partial.open("wb") as stream:

@@ -1,9 +1,10 @@
-"""All reports and figures in; reports/summary.json, four figures and reports/index.html out, and the tracked runs."""
+"""All reports and figures in; summary.json, flips.csv, index.html and four figures out, and the tracked runs."""
 
 from pathlib import Path
 
-from edgemotion.files import write_json, write_text
+from edgemotion.files import write_csv, write_json, write_text
 from edgemotion.report.figures import draw
+from edgemotion.report.flips import HEADER, list_flips
 from edgemotion.report.html import render
 from edgemotion.report.provenance import provenance
 from edgemotion.report.summary import read_results, summarise
@@ -21,6 +22,8 @@ def main(settings: Settings) -> None:
     results = read_results(settings.variants)
     summary = summarise(results, settings.data.name, settings.model.title, settings.seed)
     write_json("reports/summary.json", summary)
+    flips = list_flips(results.ids, results.labels, results.predictions, summary["classes"])
+    write_csv("reports/flips.csv", HEADER, flips)
     draw(summary, results.robustness, results.profile["variants"])
     draw_training(settings.networks)
     write_text(PAGE, render(summary, results))
