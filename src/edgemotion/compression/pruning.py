@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,36 @@ from torch import nn
 
 from edgemotion import registry
 from edgemotion.datasets.splits import Split
-from edgemotion.networks.network import Network, nchw, normalise
-from edgemotion.settings import Prune, Train
+from edgemotion.files import sha256_file
+from edgemotion.networks.network import NETWORKS, Network, nchw, normalise
+from edgemotion.settings import Prune, Settings, Train
 from edgemotion.training.checkpoint import checkpoint_path
 from edgemotion.training.loop import fit
-from edgemotion.training.trained import load_teachers
+from edgemotion.training.trained import load_teachers, teachers_sha256
 
 # Importance by gradients needs a sample of the training images.
 GRADIENT_IMAGES = 1024
+
+
+def plan_tuning(chosen: Prune, settings: Settings) -> tuple[Train, dict[str, Any]]:
+    """The settings of the training after each round, and all that makes a pruned network another one, data apart."""
+    tuning = replace(
+        settings.train,
+        epochs=chosen.epochs,
+        learning_rate=chosen.learning_rate,
+        # What was frozen could not recover from the loss of its channels.
+        freeze=[],
+        distill=chosen.distill,
+    )
+    return tuning, {
+        "prune": asdict(chosen),
+        "train": asdict(tuning),
+        "precision": settings.model.precision,
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "dense_sha256": sha256_file(NETWORKS / "fp32/model.safetensors"),
+        "teachers_sha256": teachers_sha256(chosen.distill.teacher),
+    }
 
 
 def prune_and_tune(

@@ -1,7 +1,7 @@
 """The settings of a search in; each network that it may choose, trained, exported and kept for later searches, out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,13 @@ import torch
 
 from edgemotion.compression.export import check_parity, measure_parity, to_onnx
 from edgemotion.compression.onnx_file import VARIANTS, count_macs, write_variant
-from edgemotion.compression.pruning import prune_and_tune
+from edgemotion.compression.pruning import plan_tuning, prune_and_tune
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file, sha256_json
 from edgemotion.networks import network
 from edgemotion.runtime.variant import MODEL, Variant, load_variant
 from edgemotion.settings import Pareto, Prune, Settings
-from edgemotion.training.trained import teachers_sha256
 
 FOLDER = Path(".pareto")
 FP32 = "fp32"
@@ -63,18 +62,7 @@ def make_network(
     `splits` are train and val, `digests` the SHA-256 of their arrays. The training's checkpoints stay, so that the
     stage, once it is told to make the same network, need not train it again.
     """
-    tuning = replace(
-        settings.train, epochs=chosen.epochs, learning_rate=chosen.learning_rate, freeze=[], distill=chosen.distill
-    )
-    identity: dict[str, Any] = {
-        "prune": asdict(chosen),
-        "train": asdict(tuning),
-        "precision": settings.model.precision,
-        "seed": settings.seed,
-        "threads": settings.threads,
-        "dense_sha256": dense.info["weights_sha256"],
-        "teachers_sha256": teachers_sha256(chosen.distill.teacher),
-    }
+    tuning, identity = plan_tuning(chosen, settings)
     whole = identity | {"data": digests}
     folder = FOLDER / f"{name}-{sha256_json(whole)[:16]}"
     if not folder.is_dir():
