@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 from onnx import TensorProto, helper, numpy_helper
 
 from edgemotion import registry
-from edgemotion.compression.export import to_onnx
-from edgemotion.compression.onnx_file import run_logits, strip
+from edgemotion.compression.onnx_file import run_logits
 from edgemotion.compression.onnx_module import OnnxModule
 from edgemotion.compression.onnx_operators import FakeQuantize
 from edgemotion.compression.qat import answers, convolutions, tune
@@ -43,16 +42,8 @@ SLOW = ["mobilenet_v2", "efficientnet", "vit"]
 
 def job_of(network: Network, folder: Path, **augment: float) -> Job:
     """A variant as the export stage leaves it, and what it may be trained on."""
-    model = to_onnx(network)
-    strip(model)
-    onnx.save(model, folder / "model.onnx")
-    info = {
-        "name": "fp32",
-        "classes": given.CLASSES,
-        "input": {"height": 16, "width": 16, "channels": 1},
-        "sha256": given.digest((folder / "model.onnx").read_bytes()),
-    }
-    return Job(Variant(folder, info), TRAIN, VAL, given.train_settings(augment), 7, 1, max_accuracy_drop=0.01)
+    job: Job = given.job_of(network, folder, TRAIN, VAL, train_settings=given.train_settings(augment))
+    return replace(job, max_accuracy_drop=0.01)
 
 
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SMALL])

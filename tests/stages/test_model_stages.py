@@ -127,8 +127,8 @@ def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, pare
     info = load_variant(folder).info
     made = ["parent_sha256", "notes"] if method.endswith("_int8") else []
     assert list(info) == [
-        "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity", "gates",
-        "parameters", "macs", "threads", "data_sha256", "val_sha256", "opset", "temperature", "size_bytes",
+        "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity",
+        "gates", "parameters", "macs", "threads", "data_sha256", "val_sha256", "opset", "temperature", "size_bytes",
         "compressed_bytes", "sha256", *made,
     ]  # fmt: skip
     assert (info["name"], info["parent"], info["method"]) == (name, parent, method)
