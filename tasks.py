@@ -130,7 +130,10 @@ def ablation(c: Context, output: str = "reports") -> None:
             table = study.ablate(given, (train, val), digests, Path(".ablation"))
         except EdgemotionError as error:
             sys.exit(f"error: {error}")
-        write_json(Path(output) / "ablation.json", table)
+        write_json(
+            Path(output) / "ablation.json",
+            {"dataset": given.data.name, "network": given.model.title, "data_sha256": digests[0], "rows": table},
+        )
         write_text(Path(output) / "ablation.md", study.markdown(table))
     print(study.markdown(table))
 

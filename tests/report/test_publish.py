@@ -181,3 +181,20 @@ def test_readme_is_current() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     current = current_readme(text, ROOT / "reports/published")
     assert text == current, "rebuild it with edgemotion.report.publish.update_readme()"
+
+
+def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
+    info = read_json("models/variants/fp32/model_info.json")
+    write_json("reports/ablation.json", {"data_sha256": info["data_sha256"], "rows": []})
+    write_json("reports/peers/peers.json", {"network": {"weights_sha256": info["weights_sha256"]}})
+    for name in ("ablation.md", "peers/peers.md"):
+        write_text(Path("reports") / name, "a table\n")
+    names = {path.name for path in publish("demo").iterdir()}
+    assert {"ablation.json", "ablation.md", "peers.json", "peers.md"} <= names and "front.json" not in names
+
+
+def test_a_study_of_another_network_is_refused(finished: Settings) -> None:
+    write_json("reports/pareto/front.json", {"weights_sha256": "0" * 64})
+    with pytest.raises(EdgemotionError, match=r"reports/pareto/front.json is of another network or data than this run"):
+        publish("demo")
+    assert not Path("reports/published/demo").exists()

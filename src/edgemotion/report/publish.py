@@ -23,6 +23,13 @@ COPIED = (
     "dvc.lock",
     "data/prepared/data_report.json",
 )
+# Studies beside the graph, where somebody has made them: the file that tells of which network or data, the keys that
+# lead to their SHA-256, and what goes with it.
+STUDIES = {
+    "reports/ablation.json": (("data_sha256",), ("reports/ablation.md",)),
+    "reports/pareto/front.json": (("weights_sha256",), ("reports/pareto/front.md", "reports/pareto/pareto.png")),
+    "reports/peers/peers.json": (("network", "weights_sha256"), ("reports/peers/peers.md",)),
+}
 # These show images of the dataset, which may not be ours to publish.
 PICTURES = ("samples", "gradcam", "augmentation", "mean_faces", "duplicates")
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "dvc", "hydra-core", "mlflow")
@@ -60,7 +67,27 @@ def publish(name: str, root: Path | str = ".") -> Path:
                 raise EdgemotionError(f"{source} is missing; run `dvc repro` before publishing")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+        for path in studies(root, summary["variants"]["fp32"]["weights_sha256"]):
+            shutil.copyfile(root / path, partial / Path(path).name)
     return folder
+
+
+def studies(root: Path, weights_sha256: str) -> list[str]:
+    """The files of the studies that were made of this run; EdgemotionError for one of another network or data."""
+    found = []
+    data_sha256 = read_json(root / "models/variants/fp32/model_info.json")["data_sha256"]
+    for path, (keys, others) in STUDIES.items():
+        if not (root / path).is_file():
+            continue
+        recorded = read_json(root / path)
+        for key in keys:
+            recorded = recorded[key]
+        if recorded not in (weights_sha256, data_sha256):
+            raise EdgemotionError(
+                f"{root / path} is of another network or data than this run; make it again or remove it"
+            )
+        found += [path, *others]
+    return found
 
 
 def installed() -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from edgemotion.report.png import save
 from edgemotion.report.tables import interval, megabytes, millions, percent
 from edgemotion.search.bench import Bench
 from edgemotion.search.front import Row, compression, judge, keep
-from edgemotion.search.networks import choices
+from edgemotion.search.networks import FP32, choices
 
 FOLDER = Path("reports/pareto")
 FIGURE = "pareto.png"
@@ -40,6 +40,7 @@ def write(bench: Bench, rows: Sequence[Row]) -> list[Row]:
     judged = [{**row, "kept": row in kept} for row in judged]
     content = {
         "split": "val",
+        "weights_sha256": bench.parents[FP32].variant.info["weights_sha256"],
         "environment": describe(settings.profile.threads),
         "protocol": {"rounds": settings.pareto.rounds, "warmup": settings.profile.warmup, "note": NOTE},
         "networks": {
