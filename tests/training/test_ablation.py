@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from scipy.stats import binomtest
 
 from edgemotion.errors import EdgemotionError
+from edgemotion.networks import network
 from edgemotion.settings import Settings, load
 from edgemotion.training import ablation
 
@@ -63,6 +64,16 @@ def test_finished_trainings_are_not_repeated() -> None:
     # Another setting is another training.
     other = ablation.ablate(settings_of({}, "ablation.seeds=[1]", "train.momentum=0.8"), SPLITS, DIGESTS, Path("cache"))
     assert other[0]["val_top1"] > 0.8
+
+
+def test_another_teacher_is_another_training() -> None:
+    settings = settings_of({}, "ablation.seeds=[1]", "teacher.count=1", "train.distill.teacher=ensemble")
+    for seed in (1, 2):
+        teacher = given.network_of(seed=seed)
+        teacher.classes = given.CLASSES
+        network.save("models/teachers/teacher_1", teacher, [])
+        ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
 def test_the_difference_is_paired() -> None:

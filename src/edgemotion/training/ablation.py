@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from edgemotion.compression.export import torch_logits
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
-from edgemotion.files import read_json, sha256_json, write_json
+from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
-from edgemotion.networks.network import Network, nchw, normalise
 from edgemotion.settings import Ablation, Settings, load
-from edgemotion.training.trained import train_network
+from edgemotion.training.checkpoint import checkpoint_path
+from edgemotion.training.trained import teachers_sha256, train_network
 
 RECIPE = "recipe"
 Digests = tuple[Mapping[str, str], Mapping[str, str]]
@@ -34,7 +34,8 @@ class Row:
 def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, cache: Path) -> list[dict[str, Any]]:
     """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
 
-    Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on. Only (train, val)
+    Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
+    settings, data or code are other trainings. Only (train, val)
     are read: the test split chooses nothing.
     """
     rows = []
@@ -62,25 +63,18 @@ def train_once(
     name: str, settings: Settings, splits: tuple[Split, Split], digests: Digests, seed: int, cache: Path
 ) -> np.ndarray:
     """Train a changed recipe from one seed, or read what it gave: bool [N] over val."""
-    key = sha256_json({"train": asdict(settings.train), "model": asdict(settings.model), "data": list(digests)})
-    path = cache / f"{name.replace(' ', '_')}-{seed}-{key[:16]}.json"
+    label = f"{name.replace(' ', '_')}-{seed}"
+    identity = {"train": asdict(settings.train), "model": asdict(settings.model), "threads": settings.threads}
+    teachers = teachers_sha256(settings.train.distill.teacher)
+    path = cache / checkpoint_path(label, **identity, teachers=teachers, data=list(digests)).with_suffix(".json").name
     if not path.is_file():
         trained, _, checkpoint = train_network(
-            f"ablation-{name.replace(' ', '_')}", settings.model, settings.train, splits, digests,
-            seed=seed, threads=settings.threads,
-        )  # fmt: skip
-        write_json(path, {"correct": classify(trained, splits[1]).tolist()})
+            f"ablation-{label}", settings.model, settings.train, splits, digests, seed=seed, threads=settings.threads
+        )
+        val = splits[1]
+        write_json(path, {"correct": (torch_logits(trained, val.images).argmax(1) == val.labels).tolist()})
         checkpoint.unlink(missing_ok=True)
     return np.array(read_json(path)["correct"], bool)
-
-
-@torch.no_grad()
-def classify(network: Network, split: Split) -> np.ndarray:
-    """Whether the network names each image's class: bool [N]."""
-    scale = torch.tensor([network.mean, network.std]).view(2, 1, -1, 1, 1)
-    batches = torch.from_numpy(split.images).split(512)
-    predicted = [network.module(normalise(nchw(batch), scale)).argmax(1) for batch in batches]
-    return np.asarray(torch.cat(predicted).numpy() == split.labels)
 
 
 def compare(row: Row, recipe: Row, seed: int, ablation: Ablation) -> dict[str, Any]:
