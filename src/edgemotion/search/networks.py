@@ -12,10 +12,11 @@ from edgemotion.compression.onnx_file import VARIANTS, count_macs, write_variant
 from edgemotion.compression.pruning import plan_tuning, prune_and_tune
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
-from edgemotion.files import sha256_file, sha256_json
+from edgemotion.files import sha256_file
 from edgemotion.networks import network
 from edgemotion.runtime.variant import MODEL, Variant, load_variant
 from edgemotion.settings import Pareto, Prune, Settings
+from edgemotion.training.checkpoint import checkpoint_path
 
 FOLDER = Path(".pareto")
 FP32 = "fp32"
@@ -64,7 +65,7 @@ def make_network(
     """
     tuning, identity = plan_tuning(chosen, settings)
     whole = identity | {"data": digests}
-    folder = FOLDER / f"{name}-{sha256_json(whole)[:16]}"
+    folder = FOLDER / checkpoint_path(name, **whole).stem
     if not folder.is_dir():
         # Each network starts from the seed, whichever were made before it.
         torch.manual_seed(settings.seed)
