@@ -30,6 +30,8 @@ class Data:
     height: int
     width: int
     channels: int
+    # Side of the square that frames a face, in heights of the box that YuNet draws around it.
+    face_side: float
     # Drop training images that also stand in val or test, and val images that also stand in test.
     drop_leaks: bool
 
@@ -186,6 +188,8 @@ class Select:
     # Share of val images on which a variant and its parent name the same class.
     min_agreement: float
     rank_by: str
+    # A prediction counts as certain from the probability above which this share of val is right.
+    certain_accuracy: float
 
 
 @dataclass

@@ -7,6 +7,7 @@ import numpy as np
 from edgemotion.datasets.splits import read_split
 from edgemotion.files import replacing, write_json
 from edgemotion.measure.accuracy import evaluate, recalls, top1
+from edgemotion.measure.certainty import certain_from
 from edgemotion.measure.detection import evaluate_detections
 from edgemotion.report.measure_figures import confusion_figure
 from edgemotion.runtime.classifier import Classifier, check_images, run_session
@@ -25,11 +26,13 @@ def main(settings: Settings) -> None:
     names = ["probabilities", *(["boxes", "scores"] if variant.detects else [])]
     probabilities, *candidates = run_session(classifier.session, test.images, names=names)
     scores = evaluate(probabilities, test.labels, test.leaked, variant.classes)
-    val_predicted = classifier.run(val.images)[1].argmax(axis=1)
+    val_probabilities = classifier.run(val.images)[1]
+    val_predicted = val_probabilities.argmax(axis=1)
     report = {
         "variant": name,
         "split": "test",
         **scores,
+        "certain": certain_from(val_probabilities, val.labels, settings.select.certain_accuracy),
         "val": top1(val_predicted == val.labels) | {"per_class": recalls(val_predicted, val.labels, variant.classes)},
         "size_bytes": variant.info["size_bytes"],
         "macs": variant.info["macs"],
