@@ -94,3 +94,20 @@ def make_variant() -> Callable[..., Path]:
 def variant_folder(tmp_path: Path, make_variant: Callable[..., Path]) -> Path:
     """One variant of three classes, 8x8 gray."""
     return make_variant(tmp_path / "variants" / "fp32")
+
+
+@pytest.fixture
+def champion_folder(tmp_path: Path, make_variant: Callable[..., Path]) -> Path:
+    """A champion of three classes, 8x8 gray, whose answers are certain from a probability of 0.6 on."""
+    return add_card(make_variant(tmp_path / "champion"))
+
+
+def add_card(folder: Path) -> Path:
+    card = {
+        "dataset": "gray",
+        "metrics": {"n": 40, "top1": 0.9, "top1_ci": [0.77, 0.96]},
+        "certain": {"probability": 0.6, "accuracy": 0.95, "coverage": 0.8},
+        "face_side": 1.0,
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    return folder

@@ -1,0 +1,142 @@
+"""The commands of `edgemotion`, on real files; the heavy imports that none of them may need."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from edgemotion.cli import app
+from edgemotion.runtime.champion import load_card
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write(path: Path, brightness: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((20, 30, 3), brightness, np.uint8))
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_an_image(champion_folder: Path, tmp_path: Path) -> None:
+    result = run("predict", write(tmp_path / "a.png", 255), "--champion", champion_folder)
+    assert result.exit_code == 0 and result.output.startswith("bright 9") and "(uncertain)" not in result.output
+    unsure = run("predict", write(tmp_path / "b.png", 64), "--champion", champion_folder)
+    assert "(uncertain)" in unsure.output
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_folder_becomes_a_table(champion_folder: Path, tmp_path: Path, ending: str) -> None:
+    for name, brightness in (("a.png", 0), ("deep/b.jpg", 255), ("c.webp", 128)):
+        write(tmp_path / "in" / name, brightness)
+    (tmp_path / "in/broken.png").write_bytes(b"x")
+    (tmp_path / "in/notes.txt").write_text("no image")
+    target = tmp_path / f"out.{ending}"
+    result = run("predict", tmp_path / "in", "--champion", champion_folder, "--output", target)
+    assert result.exit_code == 0 and "3 faces in" in result.output and "broken.png is damaged" in result.output
+    if ending == "csv":
+        table = rows(target)
+    else:
+        pyarrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+        table = pyarrow.read_table(target).to_pylist()
+    assert [(row["file"], row["label"]) for row in table] == [
+        ("a.png", "dark"),
+        ("c.webp", "middle"),
+        ("deep/b.jpg", "bright"),
+    ]
+    assert sum(float(table[0][name]) for name in ("dark", "middle", "bright")) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_film_is_smoothed(champion_folder: Path, tmp_path: Path) -> None:
+    film = cv2.VideoWriter(str(tmp_path / "f.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+    for brightness in (255, 255, 255, 0, 255):
+        film.write(np.full((32, 32, 3), brightness, np.uint8))
+    film.release()
+    target = tmp_path / "film.csv"
+    assert run("predict", tmp_path / "f.avi", "--champion", champion_folder, "--output", target).exit_code == 0
+    table = rows(target)
+    assert [row["frame"] for row in table] == list("01234")
+    assert [row["label"] for row in table] == ["bright", "bright", "bright", "dark", "bright"]
+    assert table[0]["smoothed_label"] == "bright"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nothing.png"], "nothing.png is missing"),
+        (["empty"], "holds no image"),
+        (["text.png"], "is no image that OpenCV reads"),
+        (["text.mp4"], "is no film that OpenCV reads"),
+        (["a.png", "--output", "a.xlsx"], "must end in .csv or .parquet"),
+        (["a.png", "--champion", "empty"], "model.onnx is missing"),
+        (["a.png", "--scene"], "run `edgemotion faces`"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGEMOTION_FACES", raising=False)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.png").write_text("text")
+    (tmp_path / "text.mp4").write_text("text")
+    write(tmp_path / "a.png", 9)
+    result = run("predict", *arguments)
+    (line,) = (line for line in result.output.splitlines() if line.startswith("error: "))
+    assert result.exit_code == 1 and complaint in line
+    assert not list(tmp_path.glob("*.csv")) and not list(tmp_path.glob(".*"))
+
+
+def test_verify_and_bench(champion_folder: Path, tmp_path: Path, make_variant: Callable[..., Path]) -> None:
+    result = run("verify", champion_folder)
+    assert result.exit_code == 0 and "90.0% top-1 on 40 test images of gray" in result.output
+    other = make_variant(tmp_path / "other")
+    result = run("bench", champion_folder, other, "--rounds", "20")
+    assert result.exit_code == 0 and result.output.count("p50 ") == 2 and "1.00x [1.00, 1.00]" in result.output
+    larger = make_variant(tmp_path / "larger", size=9)
+    assert "different sizes" in run("bench", champion_folder, larger).output
+    (other / "model.onnx").write_bytes(b"x")
+    assert run("verify", other).exit_code == 1
+
+
+def test_the_shipped_champion_answers_without_training(tmp_path: Path) -> None:
+    result = run("predict", write(tmp_path / "a.png", 128))
+    assert result.exit_code == 0 and result.output.split()[0] in {
+        *("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    }
+    assert load_card(Path("src/edgemotion/champion")).dataset == "fer2013"
+
+
+WITHOUT_HEAVY = """
+import sys
+for name in ("torch", "scipy", "sklearn", "onnx", "omegaconf", "hydra", "dvc", "mlflow", "matplotlib", "pandas",
+             "fastapi", "uvicorn", "psutil", "pyarrow"):
+    sys.modules[name] = None
+from edgemotion.cli import app
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", [["verify"], ["bench", "--rounds", "5"], ["predict", "a.png"], ["--help"]])
+def test_the_light_install_suffices(tmp_path: Path, command: list[str]) -> None:
+    write(tmp_path / "a.png", 128)
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HEAVY, *command], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    served = [sys.executable, "-c", WITHOUT_HEAVY, "serve"]
+    refused = subprocess.run(served, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "install edgemotion[serve]" in refused.stderr
