@@ -64,6 +64,35 @@ def report(c: Context) -> None:
     print((ROOT / "reports/index.html").as_uri())
 
 
+@task(
+    help={
+        "target": "folder to build (default: build/page)",
+        "faces": "YuNet's ONNX file (default: that of EDGEMOTION_FACES or the downloaded one)",
+        "champion": "champion folder (default: the shipped one)",
+        "fp32": "variant to offer beside it, where it is faster (default: none)",
+    }
+)
+def page(c: Context, target: str = "build/page", faces: str = "", champion: str = "", fp32: str = "") -> None:
+    """Build the browser page as a static folder; needs npm."""
+    from edgemotion.errors import EdgemotionError
+    from edgemotion.runtime.champion import SHIPPED
+    from edgemotion.runtime.faces import find_yunet
+    from edgemotion.serve.page import build_page
+
+    try:
+        try:
+            yunet = find_yunet(faces or None)
+        except EdgemotionError as error:
+            if faces:
+                raise
+            yunet = None
+            print(f"{error}; the page will read the middle of an image", file=sys.stderr)
+        beside = {"fp32": Path(fp32)} if fp32 else {}
+        print(build_page(Path(target), Path(champion) if champion else SHIPPED, yunet, beside))
+    except EdgemotionError as error:
+        sys.exit(f"error: {error}")
+
+
 @task(help={"name": "folder below reports/published/"})
 def publish(c: Context, name: str) -> None:
     """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""

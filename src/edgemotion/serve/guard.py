@@ -1,0 +1,139 @@
+"""The layer around every route: key, body limit, time limit, metrics and one log line a request."""
+
+import json
+import logging
+import secrets
+import sys
+import time
+import uuid
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgemotion.serve.images import UploadError
+from edgemotion.serve.metrics import Metrics
+from edgemotion.serve.options import Options
+
+LOG = logging.getLogger("edgemotion.requests")
+# Liveness probes carry no key.
+OPEN = ("/health/", "/v2/health/")
+
+
+class Guard:
+    """ASGI middleware; it never reads a body itself, it counts what the route reads."""
+
+    def __init__(self, app: ASGIApp, options: Options, metrics: Metrics) -> None:
+        self.app, self.options, self.metrics = app, options, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not self.permitted(scope):
+            await send({"type": "websocket.close", "code": 1008, "reason": "wrong or missing X-API-Key"})
+        elif scope["type"] == "http":
+            await self.answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, within its limits, and record how it ended."""
+        started, status, received, finished = time.perf_counter(), 0, 0, False
+        limit = self.options.max_bytes
+
+        async def counting_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise UploadError(413, f"the request is larger than {limit} bytes")
+            return message
+
+        async def watching_send(message: Message) -> None:
+            nonlocal status, finished
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+            finished = message["type"] == "http.response.body" and not message.get("more_body")
+
+        self.metrics.active.inc()
+        try:
+            if not self.permitted(scope):
+                await refuse(watching_send, 401, "wrong or missing X-API-Key")
+            elif (announced := header(scope, b"content-length")).isdigit() and int(announced) > limit:
+                await refuse(watching_send, 413, f"the request is larger than {limit} bytes")
+            else:
+                try:
+                    with anyio.fail_after(self.options.timeout_s):
+                        await self.app(scope, counting_receive, watching_send)
+                except UploadError as error:
+                    await refuse(watching_send, error.status, error.detail)
+                except TimeoutError:
+                    if not status:
+                        await refuse(watching_send, 408, f"not finished within {self.options.timeout_s:g} seconds")
+                    elif not finished:
+                        raise
+        finally:
+            self.record(scope, status or 500, received, time.perf_counter() - started)
+
+    def permitted(self, scope: Scope) -> bool:
+        key = self.options.api_key
+        if key is None or scope["path"].startswith(OPEN):
+            return True
+        return secrets.compare_digest(header(scope, b"x-api-key"), key.encode())
+
+    def record(self, scope: Scope, status: int, received: int, seconds: float) -> None:
+        """Count the request under its route's template, so that invented paths make no new series; log it."""
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.active.dec()
+        self.metrics.requests.labels(route, status).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        if LOG.isEnabledFor(logging.INFO):
+            LOG.info(
+                "request",
+                extra={
+                    "fields": {
+                        "request": header(scope, b"x-request-id").decode("latin-1")[:64] or uuid.uuid4().hex,
+                        "method": scope["method"],
+                        "route": route,
+                        "status": status,
+                        "bytes": received,
+                        "ms": round(seconds * 1000, 2),
+                    }
+                },
+            )
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The value of a request's header, empty where it is not given."""
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+async def refuse(send: Send, status: int, detail: str) -> None:
+    """Answer as the routes do, and close: the rest of a body that nobody reads would block the connection."""
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, event and the fields that the caller gave."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def log_as_json(level: str) -> None:
+    """Send every logger's lines to stderr as JSON, but for those that repeat ours or that garbage fills."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -1,0 +1,35 @@
+"""What the server is told: the champion, its limits and who may call it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgemotion.runtime.champion import SHIPPED
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that `edgemotion serve` may be given, with what holds where it is not."""
+
+    champion: Path = SHIPPED
+    # YuNet's file; None takes that of EDGEMOTION_FACES or the downloaded one; without any, /detect says so.
+    faces: Path | None = None
+    # The built browser page; None shows the form in its place.
+    page: Path | None = None
+    # Of ONNX Runtime, for one inference.
+    threads: int = 1
+    # Requests that are decoded and inferred at once; more only wait in the processor's queue.
+    workers: int = 2
+    # Of a request's body.
+    max_bytes: int = 10_000_000
+    # Of one image, before it is decoded.
+    max_pixels: int = 25_000_000
+    # Images of one request.
+    max_batch: int = 64
+    # To receive a request and to answer it.
+    timeout_s: float = 30.0
+    api_key: str | None = None
+    # Origins whose pages may call the API.
+    cors: list[str] = field(default_factory=list)
+    # Of the Kalman filter, as in configs/temporal/.
+    process_noise: float = 0.005
+    measurement_noise: float = 0.05

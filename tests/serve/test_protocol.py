@@ -1,0 +1,122 @@
+"""The Open Inference Protocol v2: the classifier's own numbers, as JSON and as bytes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from edgemotion.runtime import Classifier
+
+INFER = "/v2/models/fp32/infer"
+
+
+def call(images: np.ndarray, **extra: Any) -> dict[str, Any]:
+    given = {"name": "images", "shape": list(images.shape), "datatype": "UINT8", "data": images.ravel().tolist()}
+    return {"inputs": [given], **extra}
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(4).integers(0, 256, (3, 8, 8, 1), np.uint8)
+
+
+def test_metadata(client: TestClient) -> None:
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    model = client.get("/v2/models/fp32").json()
+    assert model["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}]
+    assert model["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
+    assert client.get("/v2/models/fp32/ready").json() == {"name": "fp32", "ready": True}
+    assert client.get("/v2/models/other").status_code == 404
+
+
+def test_json_tensors(client: TestClient, champion_folder: Path, images: np.ndarray) -> None:
+    logits, probabilities = Classifier(champion_folder).run(images)
+    answer = client.post(INFER, json=call(images, id="7")).json()
+    assert answer["id"] == "7" and answer["model_name"] == "fp32"
+    assert [output["name"] for output in answer["outputs"]] == ["logits", "probabilities"]
+    for output, expected in zip(answer["outputs"], (logits, probabilities), strict=True):
+        assert output["shape"] == [3, 3]
+        assert np.array_equal(np.array(output["data"], np.float32).reshape(3, 3), expected)
+
+
+def test_nested_data_and_one_output(client: TestClient, images: np.ndarray) -> None:
+    nested = call(images, outputs=[{"name": "probabilities"}])
+    nested["inputs"][0]["data"] = images.tolist()
+    answer = client.post(INFER, json=nested).json()
+    assert [output["name"] for output in answer["outputs"]] == ["probabilities"]
+
+
+def test_tensors_as_bytes_as_triton_sends_them(client: TestClient, champion_folder: Path, images: np.ndarray) -> None:
+    content = images.tobytes()
+    given = {"name": "images", "shape": [3, 8, 8, 1], "datatype": "UINT8"}
+    given["parameters"] = {"binary_data_size": len(content)}
+    head = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True}}).encode()
+    answer = client.post(INFER, content=head + content, headers={"Inference-Header-Content-Length": str(len(head))})
+    length = int(answer.headers["inference-header-content-length"])
+    outputs = json.loads(answer.content[:length])["outputs"]
+    tail, found = answer.content[length:], []
+    for output in outputs:
+        size = output["parameters"]["binary_data_size"]
+        found.append(np.frombuffer(tail[:size], "<f4").reshape(output["shape"]))
+        tail = tail[size:]
+    assert not tail
+    for got, expected in zip(found, Classifier(champion_folder).run(images), strict=True):
+        assert np.array_equal(got, expected)
+
+
+def changed(**change: Any) -> dict[str, Any]:
+    body = call(np.zeros((1, 8, 8, 1), np.uint8))
+    body["inputs"][0].update(change)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ([], 400),
+        ({}, 400),
+        ({"inputs": 3}, 400),
+        ({"inputs": [1]}, 400),
+        (changed(name="pixels"), 400),
+        (changed(datatype="FP32"), 400),
+        (changed(shape="all"), 400),
+        (changed(shape=[1, 8, 8, 3]), 400),
+        (changed(shape=[-1, 8, 8, 1]), 400),
+        (changed(shape=[True, 8, 8, 1]), 400),
+        (changed(shape=[2, 8, 8, 1]), 400),
+        (changed(shape=[9, 8, 8, 1]), 413),
+        (changed(data=[0.5] * 64), 400),
+        (changed(data=[256] * 64), 400),
+        (changed(data=[-1] * 64), 400),
+        (changed(data=[True] * 64), 400),
+        (changed(data=[10**40] * 64), 400),
+        (changed(data=[[1], [1, 2]]), 400),
+        (changed(data="x" * 64), 400),
+        (changed(data=None), 400),
+        (changed(parameters={"binary_data_size": 64}), 400),
+        (changed(parameters=[]), 400),
+        (changed() | {"outputs": [{"name": "labels"}]}, 400),
+        (changed() | {"outputs": "logits"}, 400),
+        (changed() | {"parameters": 1}, 400),
+    ],
+)
+def test_what_does_not_follow_the_protocol_is_refused(client: TestClient, body: Any, status: int) -> None:
+    answer = client.post(INFER, json=body)
+    assert answer.status_code == status and isinstance(answer.json()["detail"], str)
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "9999", "\u0661"])
+def test_a_wrong_length_of_the_json_part(client: TestClient, length: str) -> None:
+    headers = {b"Inference-Header-Content-Length": length.encode()}
+    assert client.post(INFER, content=b"{}", headers=headers).status_code == 400
+
+
+def test_json_that_is_none_or_too_deep(client: TestClient) -> None:
+    assert client.post(INFER, content=b"{").status_code == 400
+    assert client.post(INFER, content=b"[" * 50_000).status_code == 400
+    assert client.post("/v2/models/other/infer", content=b"{}").status_code == 404
