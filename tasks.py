@@ -93,6 +93,12 @@ def page(c: Context, target: str = "build/page", faces: str = "", champion: str 
         sys.exit(f"error: {error}")
 
 
+@task
+def image(c: Context) -> None:
+    """Build the API image with buildah and prove that it serves (needs root)."""
+    c.run("sudo dockerfiles/build.sh")
+
+
 @task(help={"name": "folder below reports/published/"})
 def publish(c: Context, name: str) -> None:
     """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""
