@@ -56,14 +56,14 @@ class Engine:
         shape = (1, self.variant.height, self.variant.width, self.variant.channels)
         self.classifier.run(np.zeros(shape, np.uint8))
 
-    def decode(self, contents: Sequence[bytes], timings: Timings) -> list[np.ndarray]:
-        """Decode a request's images; UploadError tells which of several it is about."""
+    def decode(self, contents: Sequence[bytes], timings: Timings, channels: int | None = None) -> list[np.ndarray]:
+        """Decode a request's images, to the champion's channels; UploadError tells which of several it is about."""
         if len(contents) > self.options.max_batch:
             raise UploadError(413, f"{len(contents)} images are too many; send at most {self.options.max_batch}")
         started, images = time.perf_counter(), []
         for number, content in enumerate(contents):
             try:
-                images.append(decode_image(content, self.options.max_pixels))
+                images.append(decode_image(content, self.options.max_pixels, channels or self.variant.channels))
             except UploadError as error:
                 if len(contents) == 1:
                     raise

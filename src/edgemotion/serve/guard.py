@@ -5,7 +5,7 @@ import logging
 import secrets
 import sys
 import time
-import uuid
+from datetime import UTC, datetime
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +14,8 @@ from edgemotion.serve.images import UploadError
 from edgemotion.serve.metrics import Metrics
 from edgemotion.serve.options import Options
 
+# json.dumps would make an encoder for each line.
+ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 LOG = logging.getLogger("edgemotion.requests")
 # Liveness probes carry no key.
 OPEN = ("/health/", "/v2/health/")
@@ -81,7 +83,7 @@ class Guard:
 
     def record(self, scope: Scope, status: int, received: int, seconds: float) -> None:
         """Count the request under its route's template, so that invented paths make no new series; log it."""
-        route = getattr(scope.get("route"), "path", "other")
+        route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
         self.metrics.active.dec()
         self.metrics.requests.labels(route, status).inc()
         self.metrics.seconds.labels(route).observe(seconds)
@@ -90,7 +92,7 @@ class Guard:
                 "request",
                 extra={
                     "fields": {
-                        "request": header(scope, b"x-request-id").decode("latin-1")[:64] or uuid.uuid4().hex,
+                        "request": header(scope, b"x-request-id").decode("latin-1")[:64] or secrets.token_hex(8),
                         "method": scope["method"],
                         "route": route,
                         "status": status,
@@ -118,8 +120,9 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, event and the fields that the caller gave."""
 
     def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
         entry = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
@@ -127,13 +130,16 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return ENCODE(entry)
 
 
 def log_as_json(level: str) -> None:
     """Send every logger's lines to stderr as JSON, but for those that repeat ours or that garbage fills."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    # No line tells its thread, process or place in the code; to find them out takes longer than to write it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

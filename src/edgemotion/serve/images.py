@@ -16,8 +16,8 @@ class UploadError(Exception):
         self.status, self.detail = status, detail
 
 
-def decode_image(content: bytes, max_pixels: int) -> np.ndarray:
-    """Decode JPEG, PNG or WebP to uint8 [H,W,3] BGR, upright by its EXIF orientation.
+def decode_image(content: bytes, max_pixels: int, channels: int = 3) -> np.ndarray:
+    """Decode JPEG, PNG or WebP to uint8 [H,W,3] BGR or [H,W] gray, upright by its EXIF orientation.
 
     Raises UploadError: 400 for no bytes, 415 for another kind of file, 413 for more than `max_pixels`, 422 for a
     damaged one. Kind and size are read from the file's own bytes, so a false name or a bomb costs nothing.
@@ -33,12 +33,21 @@ def decode_image(content: bytes, max_pixels: int) -> np.ndarray:
     if width * height == 0 or not complete(content, kind):
         raise UploadError(422, f"the {kind} is damaged or cut off")
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        # As datasets are read: of a JPEG the gray image is its luma, which no conversion from colour rounds.
+        flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     except cv2.error:
         image = None
     if image is None:
         raise UploadError(422, f"the {kind} is damaged or cut off")
     return image
+
+
+def pixels(content: bytes) -> int:
+    """How many pixels decoding would make; 0 for what is no image."""
+    kind = image_kind(content)
+    width, height = image_size(content, kind) if kind else (0, 0)
+    return width * height
 
 
 def image_kind(content: bytes) -> str | None:
