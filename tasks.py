@@ -93,6 +93,12 @@ def page(c: Context, target: str = "build/page", faces: str = "", champion: str 
         sys.exit(f"error: {error}")
 
 
+@task(help={"minutes": "of steady load", "output": "folder for load.json"})
+def loadtest(c: Context, minutes: float = 10, output: str = "reports/load") -> None:
+    """Load the API with Locust at 80 % of its capacity (needs two idle cores)."""
+    c.run(f"uv run --group load python benchmarks/load.py --minutes {minutes} --output {output}")
+
+
 @task
 def image(c: Context) -> None:
     """Build the API image with buildah and prove that it serves (needs root)."""

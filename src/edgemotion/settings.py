@@ -188,8 +188,6 @@ class Select:
     # Share of val images on which a variant and its parent name the same class.
     min_agreement: float
     rank_by: str
-    # A prediction counts as certain from the probability above which this share of val is right.
-    certain_accuracy: float
 
 
 @dataclass
@@ -233,6 +231,8 @@ class Settings:
 
     seed: int
     threads: int
+    # A prediction is certain from the probability on from which this share of val is right.
+    certain_accuracy: float
     data: Data
     model: Model
     teacher: Teacher

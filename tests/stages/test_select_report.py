@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgemotion.runtime.champion import load_card
 from edgemotion.runtime.variant import load_variant
 
 write_run = runpy.run_path(str(Path(__file__).parents[1] / "report/sample_run.py"))["write_run"]
@@ -26,6 +27,10 @@ def test_select_then_report(tmp_path: Path) -> None:
     champion = load_variant(tmp_path / "models/champion")
     assert champion.name == "pruned_int8"
     assert json.loads((champion.folder / "selection.json").read_text()) == selection
+    evaluation = json.loads((tmp_path / "reports/evaluate/pruned_int8.json").read_text())
+    card = load_card(champion.folder)
+    assert (card.dataset, card.face_side, card.certain_from) == ("synthetic", 1.0, evaluation["certain"]["probability"])
+    assert card.metrics["top1"] == evaluation["top1"] and card.metrics["leak_free"] == evaluation["leak_free"]
 
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     found = run_stage("report", tmp_path)

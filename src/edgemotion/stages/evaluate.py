@@ -32,7 +32,7 @@ def main(settings: Settings) -> None:
         "variant": name,
         "split": "test",
         **scores,
-        "certain": certain_from(val_probabilities, val.labels, settings.select.certain_accuracy),
+        "certain": certain_from(val_probabilities, val.labels, settings.certain_accuracy),
         "val": top1(val_predicted == val.labels) | {"per_class": recalls(val_predicted, val.labels, variant.classes)},
         "size_bytes": variant.info["size_bytes"],
         "macs": variant.info["macs"],

@@ -16,10 +16,8 @@ def main(settings: Settings) -> None:
     variants = {name: load_variant(Path("models/variants") / name) for name in settings.variants}
     evaluations = {name: read_json(f"reports/evaluate/{name}.json") for name in variants}
     profiles = read_json("reports/profile.json")["variants"]
-    budget = dataclasses.asdict(settings.select)
-    del budget["certain_accuracy"]
     infos = {name: variant.info for name, variant in variants.items()}
-    selection = select(evaluations, profiles, infos, **budget)
+    selection = select(evaluations, profiles, infos, **dataclasses.asdict(settings.select))
     write_json("reports/select.json", selection)
     # A budget that nothing keeps is a result, told in the report; the folder then holds the evidence and no model.
     with replacing("models/champion") as partial:
