@@ -100,6 +100,21 @@ def test_errors_are_one_line(
     assert not list(tmp_path.glob("*.csv")) and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--log-level", "loud"], "--log-level is 'loud'; choose one of debug, info, warning, error"),
+        (["--champion", "nowhere"], "model.onnx is missing"),
+        (["--page", "nowhere"], "build the page with `invoke page`"),
+        (["--faces", "nowhere.onnx"], "nowhere.onnx is missing"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why(arguments: list[str], complaint: str) -> None:
+    result = run("serve", *arguments)
+    (line,) = (line for line in result.output.splitlines() if line.startswith("error: "))
+    assert result.exit_code == 1 and complaint in line
+
+
 def test_verify_and_bench(champion_folder: Path, tmp_path: Path, make_variant: Callable[..., Path]) -> None:
     result = run("verify", champion_folder)
     assert result.exit_code == 0 and "90.0% top-1 on 40 test images of gray" in result.output

@@ -142,15 +142,16 @@ def serve(
         )
         log_as_json(log_level)
         application = create_app(options)
-    # Open connections have as long to end as a request may take.
-    patience = round(timeout) + 1
     uvicorn.run(
         application,
         host=host,
         port=port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=patience,
+        # A frame of a film that is only a little too large is told so, a larger one ends the connection.
+        ws_max_size=max_bytes + 65_536,
+        # Open connections have as long to end as a request may take.
+        timeout_graceful_shutdown=round(timeout) + 1,
     )
 
 

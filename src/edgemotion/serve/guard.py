@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgemotion.errors import EdgemotionError
 from edgemotion.serve.images import UploadError
 from edgemotion.serve.metrics import Metrics
 from edgemotion.serve.options import Options
@@ -17,6 +18,7 @@ from edgemotion.serve.options import Options
 # json.dumps would make an encoder for each line.
 ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 LOG = logging.getLogger("edgemotion.requests")
+LEVELS = ("debug", "info", "warning", "error")
 # Liveness probes carry no key.
 OPEN = ("/health/", "/v2/health/")
 
@@ -134,7 +136,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as_json(level: str) -> None:
-    """Send every logger's lines to stderr as JSON, but for those that repeat ours or that garbage fills."""
+    """Send every logger's lines to stderr as JSON, but for those that repeat ours or that garbage fills.
+
+    Raises EdgemotionError for another level than debug, info, warning and error.
+    """
+    if level not in LEVELS:
+        raise EdgemotionError(f"--log-level is {level!r}; choose one of {', '.join(LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     # No line tells its thread, process or place in the code; to find them out takes longer than to write it.
