@@ -82,7 +82,7 @@ async def answer(
 ) -> Response:
     """Do the work, in a thread where it may take long, so that the event loop goes on receiving; count its labels."""
     state, timings = request.app.state, Timings()
-    if work in QUICK and sum(map(pixels, contents)) <= QUICK_PIXELS:
+    if state.engine.quick and work in QUICK and sum(map(pixels, contents)) <= QUICK_PIXELS:
         result = work(state.engine, contents, timings)
     else:
         result = await anyio.to_thread.run_sync(work, state.engine, contents, timings, limiter=state.threads)
@@ -112,7 +112,7 @@ def detect_faces(engine: Engine, contents: list[bytes], timings: Timings) -> dic
     return {"faces": engine.find(engine.decode(contents, timings, channels=3)[0], timings)}
 
 
-# A few small crops take less than a millisecond, of which the way to a thread and back would be a tenth.
+# The work on a few small crops is so short that the way to a thread and back would be a tenth of the request.
 QUICK = (predict_one, predict_many)
 QUICK_PIXELS = 50_000
 
