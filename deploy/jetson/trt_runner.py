@@ -31,18 +31,18 @@ class Cuda:
     def __init__(self) -> None:
         name = ctypes.util.find_library("cudart")
         try:
-            self.library = ctypes.CDLL(name or "libcudart.so")
+            self.cudart = ctypes.CDLL(name or "libcudart.so")
         except OSError:
             raise EdgemotionError("CUDA's runtime library libcudart is missing; on a Jetson install JetPack") from None
         count = ctypes.c_int()
-        code = self.library.cudaGetDeviceCount(ctypes.byref(count))
+        code = self.cudart.cudaGetDeviceCount(ctypes.byref(count))
         if code or not count.value:
             raise EdgemotionError(f"no NVIDIA GPU answers (cudaGetDeviceCount: error {code}, {count.value} found)")
         self.stream = ctypes.c_void_p()
         self.call("cudaStreamCreate", ctypes.byref(self.stream))
 
     def call(self, name: str, *arguments: Any) -> None:
-        if code := getattr(self.library, name)(*arguments):
+        if code := getattr(self.cudart, name)(*arguments):
             raise EdgemotionError(f"CUDA's {name} failed with error {code}")
 
     def allocate(self, size: int) -> ctypes.c_void_p:
