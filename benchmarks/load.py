@@ -1,4 +1,4 @@
-"""A server under Locust's load for minutes: failures, latency by minute, memory, and what SIGTERM does to it.
+"""A server under Locust's load for minutes: failures, latency and memory by the minute.
 
     uv run --group load python benchmarks/load.py --minutes 10 --output reports/load
 
@@ -31,23 +31,13 @@ EACH = 20
 
 
 def locust(port: int, users: int, seconds: int, core: int, folder: Path, watched: psutil.Process) -> dict[str, Any]:
-    """Load the server; totals, p95 by ten seconds, and its resident memory once a second."""
+    """Load the server; totals, and p95 and resident memory by the minute."""
     prefix = folder / f"users_{users}"
-    command = [
-        "taskset",
-        "-c",
-        str(core),
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        str(HERE / "locustfile.py"),
-        "--headless",
-    ]
+    command = ["taskset", "-c", str(core), sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless"]
     command += ["--host", f"http://127.0.0.1:{port}", "--users", str(users), "--spawn-rate", str(users), "--skip-log"]
     command += ["--run-time", f"{seconds}s", "--csv", str(prefix), "--csv-full-history", "--only-summary"]
     memory = []
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         memory.append(watched.memory_info().rss)
         time.sleep(1)

@@ -2,16 +2,8 @@
 
 import random
 
-import cv2
-import numpy as np
 from locust import HttpUser, constant_throughput, task
-
-
-def jpeg(seed: int, side: int = 96) -> bytes:
-    """A smooth picture, about as large a file as a face."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
-    return cv2.imencode(".jpg", cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC))[1].tobytes()
-
+from serving import jpeg
 
 FACES = [jpeg(seed) for seed in range(64)]
 
