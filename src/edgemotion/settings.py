@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from edgemotion.contradictions import contradictions
 from edgemotion.errors import EdgemotionError
 
 PARAMS = Path("params.yaml")
@@ -266,7 +267,8 @@ def load(config: DictConfig) -> Settings:
         key = error.full_key or section
         raise EdgemotionError(f"{PARAMS}: key {key!r}: {str(error).splitlines()[0]}") from None
     assert isinstance(settings, Settings)
-    check_values(settings)
+    if complaint := next(contradictions(settings), None):
+        raise EdgemotionError(f"{PARAMS}: {complaint}")
     return settings
 
 
@@ -286,44 +288,3 @@ def parse(path: Path | str = PARAMS) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise EdgemotionError(f"{path} holds a list, not sections; compose it with `invoke params`")
     return config
-
-
-def check_values(settings: Settings) -> None:
-    """Names must be made by some stage, a training needs an epoch, images have 1 or 3 channels."""
-    if settings.data.channels not in (1, 3):
-        raise EdgemotionError(f"{PARAMS}: data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)")
-    made_networks = ["fp32", *settings.prune]
-    made_variants = [*settings.networks, *settings.quantize]
-    for key, wanted, made in (
-        ("networks", settings.networks, made_networks),
-        ("variants", settings.variants, made_variants),
-        ("quantize.*.parent", [entry.parent for entry in settings.quantize.values()], made_variants),
-    ):
-        for name in wanted:
-            if name not in made:
-                raise EdgemotionError(
-                    f"{PARAMS}: {key} names {name!r}, which no stage makes; there are {', '.join(made)}"
-                )
-    pruned = {f"prune.{name}": entry for name, entry in settings.prune.items()}
-    pruned |= {"pareto.structured": settings.pareto.structured, "pareto.slim": settings.pareto.slim}
-    for key, entry in pruned.items():
-        if entry.rounds < 1:
-            raise EdgemotionError(f"{PARAMS}: {key}.rounds is {entry.rounds}; it must be at least 1")
-    for key, teacher, allowed in [
-        ("teacher.train", settings.teacher.train.distill.teacher, ["none"]),
-        ("train", settings.train.distill.teacher, ["none", "ensemble"]),
-        *((key, entry.distill.teacher, ["none", "ensemble", "dense"]) for key, entry in pruned.items()),
-    ]:
-        if teacher not in allowed:
-            raise EdgemotionError(f"{PARAMS}: {key}.distill.teacher is {teacher!r}; it can be {' or '.join(allowed)}")
-        if teacher == "ensemble" and settings.teacher.count < 1:
-            raise EdgemotionError(f"{PARAMS}: {key}.distill.teacher is 'ensemble', but teacher.count is 0; set it")
-    for key, epochs in [
-        ("train", settings.train.epochs),
-        ("teacher.train", settings.teacher.train.epochs),
-        *((key, entry.epochs) for key, entry in pruned.items()),
-    ]:
-        if epochs < 1:
-            raise EdgemotionError(f"{PARAMS}: {key}.epochs is {epochs}; it must be at least 1")
-    if "fp32" not in settings.variants:
-        raise EdgemotionError(f"{PARAMS}: variants must hold 'fp32', the reference of every comparison")
