@@ -9,9 +9,9 @@ import numpy as np
 from edgemotion.camera.tracks import Track, Tracker, area
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime.champion import load_card
-from edgemotion.runtime.classifier import Classifier, fit
-from edgemotion.runtime.faces import Face, crop_face
-from edgemotion.runtime.smoothing import KalmanSmoother
+from edgemotion.runtime.classifier import Classifier
+from edgemotion.runtime.faces import Face, classify_crops, crop_face
+from edgemotion.runtime.smoothing import MEASUREMENT_NOISE, PROCESS_NOISE, KalmanSmoother
 
 
 class Finder(Protocol):
@@ -31,8 +31,8 @@ class Watcher:
         threads: int = 1,
         detect_every: int = 1,
         max_faces: int = 5,
-        process_noise: float = 0.005,
-        measurement_noise: float = 0.05,
+        process_noise: float = PROCESS_NOISE,
+        measurement_noise: float = MEASUREMENT_NOISE,
     ) -> None:
         """Open the champion; EdgemotionError for a number below 1 and for a champion that finds faces itself."""
         for key, value in {"threads": threads, "detect_every": detect_every, "max_faces": max_faces}.items():
@@ -51,7 +51,7 @@ class Watcher:
         """Run everything once, so that the first frame finds all allocated."""
         scene = np.zeros((height, width, 3), np.uint8)
         self.finder.find(scene)
-        self.classify([crop_face(scene, (0, 0, width, height), self.card.face_side)])
+        classify_crops(self.classifier, [crop_face(scene, (0, 0, width, height), self.card.face_side)])
 
     def search(self, image: np.ndarray) -> float | None:
         """Take the boxes of the largest faces if it is their turn, or nobody is there: the seconds that it took."""
@@ -69,13 +69,7 @@ class Watcher:
         """Crop, classify and smooth whoever is visible, the largest face first."""
         tracks = self.tracker.visible()
         if tracks:
-            rows = self.classify([crop_face(image, track.box, self.card.face_side) for track in tracks])
-            for track, row in zip(tracks, rows, strict=True):
+            crops = [crop_face(image, track.box, self.card.face_side) for track in tracks]
+            for track, row in zip(tracks, classify_crops(self.classifier, crops), strict=True):
                 track.update(row)
         return tracks
-
-    def classify(self, crops: list[np.ndarray]) -> np.ndarray:
-        """Probabilities float32 [N,classes] of crops uint8 [H,W,3] BGR of any size."""
-        variant = self.variant
-        fitted = [fit(crop, variant.height, variant.width, variant.channels) for crop in crops]
-        return self.classifier.run(np.stack(fitted))[1]

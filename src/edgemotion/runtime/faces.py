@@ -1,8 +1,9 @@
-"""Scenes in, the boxes of their faces and square crops around them out, by YuNet in OpenCV."""
+"""Scenes in, the boxes of their faces, square crops around them and what these show out, by YuNet and a classifier."""
 
 import os
 import threading
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import replacing, sha256_file
+from edgemotion.runtime.classifier import Classifier, fit
 
 # YuNet (Wu et al. 2023), MIT licence, from OpenCV's model zoo.
 YUNET_URL = (
@@ -75,6 +77,12 @@ def crop_face(scene: np.ndarray, box: tuple[float, float, float, float], side: f
     rows = np.arange(top, top + length).clip(0, height - 1)
     columns = np.arange(left, left + length).clip(0, width - 1)
     return np.ascontiguousarray(scene[rows[:, None], columns])
+
+
+def classify_crops(classifier: Classifier, crops: Sequence[np.ndarray]) -> np.ndarray:
+    """Class probabilities float32 [N,classes] of face crops, uint8 [H,W,3] BGR or [H,W] of any size, in one batch."""
+    variant = classifier.variant
+    return classifier.run(np.stack([fit(crop, variant.height, variant.width, variant.channels) for crop in crops]))[1]
 
 
 def find_yunet(path: Path | str | None = None) -> Path:

@@ -6,6 +6,8 @@ from edgemotion.errors import EdgemotionError
 
 # The share of the measurement noise that remains for a frame of zero entropy: no frame is trusted without limit.
 FLOOR = 0.1
+# What live streams get, the variances of configs/temporal/default.yaml.
+PROCESS_NOISE, MEASUREMENT_NOISE = 0.005, 0.05
 
 
 class KalmanSmoother:

@@ -14,7 +14,7 @@ from edgemotion.files import replacing
 from edgemotion.runtime.champion import load_card
 from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.faces import FaceFinder, crop_face, find_yunet
-from edgemotion.runtime.smoothing import KalmanSmoother
+from edgemotion.runtime.smoothing import MEASUREMENT_NOISE, PROCESS_NOISE, KalmanSmoother
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 FILMS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -92,7 +92,7 @@ def film_rows(path: Path, reader: Reader) -> Iterator[Row]:
     film = cv2.VideoCapture(str(path))
     smoother = None
     if reader.finder is None:
-        smoother = KalmanSmoother(len(reader.classes), process_noise=0.005, measurement_noise=0.05)
+        smoother = KalmanSmoother(len(reader.classes), PROCESS_NOISE, MEASUREMENT_NOISE)
     read, image = film.read()
     if not read:
         raise EdgemotionError(f"{path} is no film that OpenCV reads")

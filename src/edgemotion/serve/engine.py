@@ -10,13 +10,14 @@ import numpy as np
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime.champion import load_card
-from edgemotion.runtime.classifier import Classifier, fit
+from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.detector import Detector
-from edgemotion.runtime.faces import FaceFinder, crop_face, find_yunet
+from edgemotion.runtime.faces import FaceFinder, classify_crops, crop_face, find_yunet
 from edgemotion.runtime.smoothing import KalmanSmoother
 from edgemotion.serve.images import UploadError, decode_image
 from edgemotion.serve.options import Options
 
+# Of one inference; what is quicker may run in the event loop.
 QUICK_MS = 1.0
 
 
@@ -51,7 +52,6 @@ class Engine:
                 if options.faces:
                     raise
                 self.no_faces = str(error)
-        # A quick network may run in the event loop, which it holds up no longer than a large body does.
         self.quick = self.warm_up() < QUICK_MS
 
     def warm_up(self) -> float:
@@ -80,10 +80,9 @@ class Engine:
         return images
 
     def classify(self, crops: Sequence[np.ndarray], timings: Timings) -> np.ndarray:
-        """Class probabilities float32 [N,classes] of face crops, uint8 [H,W,3] BGR of any size."""
+        """Class probabilities float32 [N,classes] of face crops, and how long they took."""
         started = time.perf_counter()
-        fitted = [fit(crop, self.variant.height, self.variant.width, self.variant.channels) for crop in crops]
-        probabilities = self.classifier.run(np.stack(fitted))[1]
+        probabilities = classify_crops(self.classifier, crops)
         timings.inference_ms = milliseconds_since(started)
         return probabilities
 

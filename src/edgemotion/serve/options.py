@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgemotion.runtime.champion import SHIPPED
+from edgemotion.runtime.smoothing import MEASUREMENT_NOISE, PROCESS_NOISE
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,6 @@ class Options:
     api_key: str | None = None
     # Origins whose pages may call the API.
     cors: list[str] = field(default_factory=list)
-    # Of the Kalman filter, as in configs/temporal/.
-    process_noise: float = 0.005
-    measurement_noise: float = 0.05
+    # Of the Kalman filter.
+    process_noise: float = PROCESS_NOISE
+    measurement_noise: float = MEASUREMENT_NOISE
