@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgemotion import registry
 from edgemotion.errors import EdgemotionError
+from edgemotion.networks.network import build
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 EXAMPLE = torch.zeros(1, 1, 16, 16)
@@ -101,6 +102,17 @@ def test_two_rounds_end_at_the_share_of_the_dense_network() -> None:
     for share, most in ((0.5, 0.75), (1.0, 0.5)):
         prune(module, dense, share, macs_ratio=0.5)
         assert 0.56 * most * 0.9 < flops(module) / flops(dense) <= most
+
+
+def test_wide_steps_end_close_to_the_share() -> None:
+    args = {"widths": [64, 64, 96], "depths": [2, 2, 1], "stem_stride": 2, "dropout": 0.2}
+    dense = build("compact", args, 3, 1, 16, 16)
+    for macs_ratio in (0.3, 0.5, 0.75):
+        module = deepcopy(dense)
+        for share in (0.5, 1.0):
+            prune(module, dense, share, macs_ratio=macs_ratio, round_to=16)
+        # Of one group of layers 16 of 64 channels are at most a quarter of the network.
+        assert 0.75 * (1 - macs_ratio) < flops(module) / flops(dense) <= 1 - macs_ratio
 
 
 @pytest.mark.parametrize("importance", ["magnitude", "taylor", "scale"])

@@ -26,6 +26,7 @@ def structured(
 ) -> Callable[[nn.Module], None]:
     """Remove the least important channels until `share` of `macs_ratio` of the dense network's MACs are gone.
 
+    Layers that must stay equally wide lose `round_to` channels at a time, those that have kept most of theirs first.
     The module, which must hold gradients for the importance `taylor`, is changed in place; `example` is one normalised
     input [1,C,H,W]. Fang et al. 2023, DepGraph, arXiv 2301.12900. Nothing is left to do after a training step, so the
     returned hook does nothing.
@@ -47,8 +48,20 @@ def structured(
         ignored_layers=[classifier],
     )
     wanted = tp.utils.count_ops_and_params(dense, example)[0] * (1 - share * macs_ratio)
-    for _ in range(STEPS):
-        pruner.step()
-        if tp.utils.count_ops_and_params(module, example)[0] <= wanted:
-            return lambda module: None
-    raise EdgemotionError(f"macs_ratio {macs_ratio} cannot be reached with round_to {round_to}; lower one of them")
+    names = {layer: name for name, layer in module.named_modules()}
+
+    def kept(group: tp.Group) -> float:
+        layer = group[0].dep.target.module
+        return layer.weight.shape[0] / dense.get_parameter(f"{names[layer]}.weight").shape[0]
+
+    groups = (group for _ in range(STEPS) for group in sorted(pruner.step(interactive=True), key=kept, reverse=True))
+    while tp.utils.count_ops_and_params(module, example)[0] > wanted:
+        group = next(groups, None)
+        if group is None:
+            raise EdgemotionError(
+                f"macs_ratio {macs_ratio} cannot be reached with round_to {round_to}; lower one of them"
+            )
+        # Found anew, because the groups before it may have moved its channels within the layers that read them.
+        root = group[0]
+        pruner.DG.get_pruning_group(root.dep.target.module, root.dep.handler, root.idxs).prune()
+    return lambda module: None
