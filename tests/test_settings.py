@@ -163,6 +163,7 @@ def test_a_number_of_channels_that_no_image_has_is_refused() -> None:
             "int4",
             "quantize.*.parent names 'int4', which no stage makes; there are fp32, ",
         ),
+        ("controls", {"int8_qat": "int8"}, "controls names 'int8', which no stage makes; there are fp32, "),
         ("variants", ["pruned"], "variants must hold 'fp32'"),
     ],
 )

@@ -16,6 +16,7 @@ def contradictions(settings: "Settings") -> Iterator[str]:
     for key, wanted, made in (
         ("networks", settings.networks, made_networks),
         ("variants", settings.variants, made_variants),
+        ("controls", [*settings.controls, *settings.controls.values()], settings.variants),
         ("quantize.*.parent", [entry.parent for entry in settings.quantize.values()], made_variants),
     ):
         for name in wanted:

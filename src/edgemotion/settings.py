@@ -242,6 +242,8 @@ class Settings:
     networks: list[str]
     quantize: dict[str, Quantize]
     variants: list[str]
+    # Of a variant, the one that differs from it in a single choice; the report tells what the choice is worth.
+    controls: dict[str, str]
     robustness: Robustness
     temporal: Temporal
     profile: Profile

@@ -18,7 +18,9 @@ from edgemotion.settings import Settings
 
 def experiment(settings: Settings, name: str, params: dict[str, Any] | None = None, **changes: Any) -> Experiment:
     """The run of the working directory under another name, with changes of its settings and its summary."""
-    summary = summarise(read_results(settings.variants), settings.data.name, settings.model.title, settings.seed)
+    summary = summarise(
+        read_results(settings.variants), settings.data.name, settings.model.title, settings.seed, settings.controls
+    )
     given = OmegaConf.merge(OmegaConf.load("params.yaml"), params or {})
     return Experiment(name, OmegaConf.to_container(given), summary | changes)  # type: ignore[arg-type]
 

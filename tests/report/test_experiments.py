@@ -65,7 +65,9 @@ def project(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copyfile(sample / "params.yaml", root / "params.yaml")
     with contextlib.chdir(sample):
         settings = read("params.yaml")
-        compact = summarise(read_results(settings.variants), settings.data.name, settings.model.title, settings.seed)
+        compact = summarise(
+            read_results(settings.variants), settings.data.name, settings.model.title, settings.seed, settings.controls
+        )
     compact["variants"]["fp32"]["parameters"] = 700_000
     vit = compact | {"network": "vit", "champion": None, "variants": {"fp32": compact["variants"]["fp32"]}}
     git(root, "init", "--quiet")

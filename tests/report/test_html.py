@@ -33,7 +33,7 @@ class Balance(HTMLParser):
 
 def page_of(settings: Settings) -> str:
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.seed, settings.controls)
     figures.draw(summary, results.robustness, results.profile["variants"])
     draw_training(settings.networks)
     return render(summary, results)
@@ -50,8 +50,10 @@ def test_page_is_self_contained(settings: Settings) -> None:
 
 
 def test_page_tells_results_and_reasons(settings: Settings) -> None:
+    settings.controls = {"int8_static": "int8_dynamic"}
     page = page_of(settings)
     for words in (
+        "<li>Against int8_dynamic, int8_static gains ",
         "pruned_int8 wins on synthetic",
         "int8 instructions: avx2, avx512_vnni",
         "int8_dynamic is slower than fp32",

@@ -24,7 +24,7 @@ PICTURES = {"samples", "gradcam", "augmentation", "mean_faces", "duplicates"}
 def finished(settings: Settings) -> Settings:
     """A run after its last stage, with the dvc.lock that DVC would have written."""
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.name, settings.seed, settings.controls)
     write_json("reports/summary.json", summary)
     draw(summary, results.robustness, results.profile["variants"])
     draw_training(settings.networks)

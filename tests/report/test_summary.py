@@ -8,6 +8,7 @@ from edgemotion.files import read_json, write_json
 from edgemotion.report.summary import (
     accuracy_verdict,
     compare,
+    control_verdicts,
     leak_verdict,
     p_value,
     read_results,
@@ -19,7 +20,9 @@ from edgemotion.settings import Settings
 
 
 def summary_of(settings: Settings) -> dict:
-    return summarise(read_results(settings.variants), settings.data.name, settings.model.name, settings.seed)
+    return summarise(
+        read_results(settings.variants), settings.data.name, settings.model.name, settings.seed, settings.controls
+    )
 
 
 def test_summary_holds_what_was_measured(settings: Settings) -> None:
@@ -62,6 +65,19 @@ def test_only_a_measured_parent_beside_fp32_is_compared_with(settings: Settings)
     assert variants["pruned_int8"]["drop"]["top1"] > 0.025
     settings.variants.remove("pruned")
     assert "drop_parent" not in summary_of(settings)["variants"]["pruned_int8"]
+
+
+def test_a_variant_is_compared_with_its_control(settings: Settings) -> None:
+    assert control_verdicts(summary_of(settings)) == []
+    settings.controls = {"pruned": "int8_dynamic", "int8_dynamic": "pruned"}
+    results, summary = read_results(settings.variants), summary_of(settings)
+    gained, lost = summary["controls"]["pruned"], summary["controls"]["int8_dynamic"]
+    assert gained["control"] == "int8_dynamic" and lost["control"] == "pruned"
+    by_hand = results.correct("pruned").mean() - results.correct("int8_dynamic").mean()
+    assert -gained["top1"] == lost["top1"] == pytest.approx(by_hand, abs=1e-6) and by_hand > 0
+    gains, loses = control_verdicts(summary)
+    assert gains.startswith("Against int8_dynamic, pruned gains ")
+    assert loses.startswith("Against pruned, int8_dynamic loses ")
 
 
 def test_leak_verdict_claims_only_what_training_saw() -> None:

@@ -9,7 +9,7 @@ from edgemotion.settings import Settings
 
 
 def test_results_table(settings: Settings) -> None:
-    summary = summarise(read_results(settings.variants), "synthetic", "compact", 0)
+    summary = summarise(read_results(settings.variants), "synthetic", "compact", 0, {})
     lines = tables.results_table(summary).splitlines()
     assert lines[0].startswith("| variant | top-1 [95 % CI] | leak-free | macro-F1 | ECE | size | MACs | p50 ms |")
     assert len(lines) == 2 + len(settings.variants)

@@ -10,7 +10,7 @@ from edgemotion.measure.selection import GATES
 from edgemotion.report import tables
 from edgemotion.report.figures import FOLDER, figure_names
 from edgemotion.report.flips import count_by_class
-from edgemotion.report.summary import Results, leak_verdict, p_value, verdicts
+from edgemotion.report.summary import Results, control_verdicts, leak_verdict, p_value, verdicts
 
 FORMS = {
     "percent": tables.percent,
@@ -47,6 +47,7 @@ def render(summary: Mapping[str, Any], results: Results, folder: Path = FOLDER) 
         best=summary["variants"][shown],
         others=[name for name in summary["variants"] if name != shown],
         verdicts=verdicts(summary),
+        controls=control_verdicts(summary),
         leak=leak_verdict(results.evaluations[shown], results.data["drop_leaks"]),
         gates=GATES,
         limit=tables.limit,

@@ -13,6 +13,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, replacing, sha256_file, write_json, write_text
 from edgemotion.report.figures import figure_names
 from edgemotion.report.lock import contradiction, current, parse_yaml
+from edgemotion.report.summary import control_verdicts
 from edgemotion.report.tables import results_table
 
 PUBLISHED = Path("reports/published")
@@ -170,7 +171,8 @@ def section(folder: Path) -> str:
     slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
     if slower:
         notes += f" Slower than fp32 here: {', '.join(slower)}."
-    return f"{title}\n\n{results_table(summary)}\n{notes}\n"
+    choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
+    return f"{title}\n\n{results_table(summary)}\n{notes}\n" + (f"\n{choices}" if choices else "")
 
 
 def comparison_block(published: Path | str = PUBLISHED) -> str:

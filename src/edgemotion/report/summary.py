@@ -78,14 +78,21 @@ def read_predictions(path: Path, count: int) -> np.ndarray:
     return predictions
 
 
-def summarise(results: Results, dataset: str, network: str, seed: int) -> dict[str, Any]:
-    """Join all reports into the content of reports/summary.json; a drop above 0 means less accurate than fp32."""
+def summarise(results: Results, dataset: str, network: str, seed: int, controls: Mapping[str, str]) -> dict[str, Any]:
+    """Join all reports into the content of reports/summary.json; a drop above 0 means less accurate than fp32.
+
+    `controls` gives a variant the one that it is compared with in `controls`, where a drop is against that one.
+    """
     return {
         "dataset": dataset,
         "network": network,
         "champion": results.selection["champion"],
         "classes": results.infos["fp32"]["classes"],
         "variants": {name: join(results, name, seed) for name in results.evaluations},
+        "controls": {
+            name: {"control": control, **compare(results.correct(control), results.correct(name), seed)}
+            for name, control in controls.items()
+        },
     }
 
 
@@ -136,6 +143,13 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
         f"{name} {speed_verdict(entry)} and {accuracy_verdict(entry['drop'])}; {size_verdict(entry)}."
         for name, entry in summary["variants"].items()
         if name != "fp32"
+    ]
+
+
+def control_verdicts(summary: Mapping[str, Any]) -> list[str]:
+    """One plain sentence for each variant that has a control, on what the choice between the two is worth."""
+    return [
+        f"Against {entry['control']}, {name} {accuracy_verdict(entry)}." for name, entry in summary["controls"].items()
     ]
 
 

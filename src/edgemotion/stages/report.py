@@ -20,7 +20,7 @@ CHAMPION = (Path("models/champion/model.onnx"), Path("models/champion/model_info
 @stage
 def main(settings: Settings) -> None:
     results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.title, settings.seed)
+    summary = summarise(results, settings.data.name, settings.model.title, settings.seed, settings.controls)
     write_json("reports/summary.json", summary)
     flips = list_flips(results.ids, results.labels, results.predictions, summary["classes"])
     write_csv("reports/flips.csv", HEADER, flips)
