@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FOLDER = Path("reports/figures")
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a6d00")
+# What comes after the last colour has the first again, in another shape.
+SHAPES = ("o", "s", "^", "D")
 
 
 def figure_names(variants: Sequence[str]) -> list[str]:
@@ -43,17 +45,18 @@ def tradeoff(variants: Mapping[str, Mapping[str, Any]], champion: str | None) ->
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.subplots()
     largest = max(entry["size_bytes"] for entry in variants.values())
-    for (name, entry), colour in zip(variants.items(), colours(len(variants)), strict=True):
+    for number, (name, entry) in enumerate(variants.items()):
+        colour, shape = COLOURS[number % len(COLOURS)], SHAPES[number // len(COLOURS) % len(SHAPES)]
         low, high = entry["top1_ci"]
         error = [[100 * (entry["top1"] - low)], [100 * (high - entry["top1"])]]
         x, y = entry["p50_ms"], 100 * entry["top1"]
         axes.errorbar(x, y, yerr=error, fmt="none", color=colour, linewidth=1.2, capsize=3)
         area = 60 + 900 * entry["size_bytes"] / largest
         edge = "#1f2933" if name == champion else "white"
-        axes.scatter(x, y, s=area, color=colour, alpha=0.75, edgecolor=edge, linewidth=1.8, zorder=3)
+        axes.scatter(x, y, s=area, marker=shape, color=colour, alpha=0.75, edgecolor=edge, linewidth=1.8, zorder=3)
         label = f"{name} ({entry['size_bytes'] / 1e6:.2f} MB)"
         # A handle of its own size: the bubbles would burst the legend.
-        axes.plot([], [], "o", color=colour, label=f"{label}, champion" if name == champion else label)
+        axes.plot([], [], shape, color=colour, label=f"{label}, champion" if name == champion else label)
     logarithmic_if_wide(axes, [entry["p50_ms"] for entry in variants.values()])
     axes.margins(x=0.12, y=0.12)
     axes.set(xlabel="latency p50 (ms, batch 1)", ylabel="top-1 on test (%), 95 % interval")
