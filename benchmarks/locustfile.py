@@ -2,6 +2,7 @@
 
 import random
 
+from load import EACH
 from locust import HttpUser, constant_throughput, task
 from serving import jpeg
 
@@ -9,9 +10,9 @@ FACES = [jpeg(seed) for seed in range(64)]
 
 
 class Client(HttpUser):
-    """Sends 20 requests a second; the number of users sets the load."""
+    """Sends so many requests a second; the number of users sets the load."""
 
-    wait_time = constant_throughput(20)
+    wait_time = constant_throughput(EACH)
 
     @task(18)
     def predict(self) -> None:

@@ -45,8 +45,8 @@ def tradeoff(variants: Mapping[str, Mapping[str, Any]], champion: str | None) ->
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.subplots()
     largest = max(entry["size_bytes"] for entry in variants.values())
-    for number, (name, entry) in enumerate(variants.items()):
-        colour, shape = COLOURS[number % len(COLOURS)], SHAPES[number // len(COLOURS) % len(SHAPES)]
+    for number, ((name, entry), colour) in enumerate(zip(variants.items(), colours(len(variants)), strict=True)):
+        shape = SHAPES[number // len(COLOURS) % len(SHAPES)]
         low, high = entry["top1_ci"]
         error = [[100 * (entry["top1"] - low)], [100 * (high - entry["top1"])]]
         x, y = entry["p50_ms"], 100 * entry["top1"]
