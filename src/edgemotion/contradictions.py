@@ -28,14 +28,17 @@ def contradictions(settings: "Settings") -> Iterator[str]:
         if entry.rounds < 1:
             yield f"{key}.rounds is {entry.rounds}; it must be at least 1"
     for key, teacher, allowed in [
-        ("teacher.train", settings.teacher.train.distill.teacher, ["none"]),
-        ("train", settings.train.distill.teacher, ["none", "ensemble"]),
+        ("teacher.train", settings.teacher.train.distill.teacher, ["none", "self"]),
+        ("train", settings.train.distill.teacher, ["none", "self", "ensemble"]),
         *((key, entry.distill.teacher, ["none", "ensemble", "dense"]) for key, entry in pruned.items()),
     ]:
         if teacher not in allowed:
             yield f"{key}.distill.teacher is {teacher!r}; it can be {' or '.join(allowed)}"
         if teacher == "ensemble" and settings.teacher.count < 1:
             yield f"{key}.distill.teacher is 'ensemble', but teacher.count is 0; set it"
+    for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
+        if train.distill.teacher == "self" and train.mixup:
+            yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which answers for whole images; set it to 0"
     for key, epochs in [
         ("train", settings.train.epochs),
         ("teacher.train", settings.teacher.train.epochs),

@@ -72,9 +72,10 @@ class Augment:
 
 @dataclass
 class Distill:
-    """Learning from the answers of trained networks (Hinton et al. 2015, arXiv 1503.02531)."""
+    """Learning from answers beside the labels (Hinton et al. 2015, arXiv 1503.02531)."""
 
-    # Who teaches: none, ensemble (models/teachers) or, where a network is compressed, dense (the one it came from).
+    # Who teaches: none, self (its own answers in the epochs before), ensemble (models/teachers) or, where a network is
+    # compressed, dense (the one it came from).
     teacher: str
     # Share of the teacher's answers in the loss; the labels have the rest.
     weight: float

@@ -22,7 +22,7 @@ from edgemotion.settings import Train
 from edgemotion.training.augment import augment, mix
 from edgemotion.training.balance import check_balance, classification_loss, draw_epoch, image_weights
 from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
-from edgemotion.training.distillation import Ensemble, distillation_loss
+from edgemotion.training.distillation import Ensemble, Memory, distillation_loss
 from edgemotion.training.optimizer import build_optimizer, freeze, rate_schedule
 
 
@@ -45,9 +45,10 @@ def fit(
 
     `train` and `val` are images uint8 [N,H,W,C] and labels int64 [N]. `after_step` may correct the weights after
     every step (a pruning mask). `settings.balance` acts on the training alone: val is measured as it is. `teachers`
-    answer for every batch as it is seen, changed and mixed (Beyer et al. 2022, arXiv 2106.05237). The same arguments,
-    thread count and machine type give the same bytes, also when the training was killed and starts again from
-    `checkpoint`, which the caller removes once it has kept the result.
+    answer for every batch as it is seen, changed and mixed (Beyer et al. 2022, arXiv 2106.05237); with the teacher
+    `self` the network's own earlier answers to the same images do. The same arguments, thread count and machine type
+    give the same bytes, also when the training was killed and starts again from `checkpoint`, which the caller removes
+    once it has kept the result.
     """
     if precision not in ("fp32", "bf16"):
         raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
@@ -69,6 +70,7 @@ def fit(
     val_images, val_labels = to_tensors(val, device)
     scale = torch.tensor([mean, std], device=device).view(2, 1, -1, 1, 1)
     distill, ensemble = settings.distill, Ensemble(teachers, device, precision)
+    memory = Memory(labels)
 
     def labels_loss(logits: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
         counted = None if weights is None else weights[picked]
@@ -85,6 +87,7 @@ def fit(
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
+        memory.load(state["memory"])
         history = state["history"]
         tqdm.write(f"going on after epoch {len(history)} from {checkpoint}", file=sys.stderr)
 
@@ -108,8 +111,12 @@ def fit(
                 loss = share * labels_loss(logits, picked)
                 if share < 1:
                     loss = loss + (1 - share) * labels_loss(logits, picked[partner])
-                if teachers:
+                answers = None
+                if distill.teacher == "self":
+                    answers = memory.exchange(picked, logits, distill.temperature)
+                elif teachers:
                     answers = ensemble.answer(batch, distill.temperature)
+                if answers is not None:
                     loss = (1 - distill.weight) * loss + distill.weight * distillation_loss(
                         logits, answers, distill.temperature
                     )
@@ -136,9 +143,8 @@ def fit(
             )
             on_epoch({**row, "images_per_second": speed})
             parts: dict[str, Any] = {"module": module, "average": average, "optimizer": optimizer, "schedule": schedule}
-            save_checkpoint(
-                checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "history": history}
-            )
+            states = {name: part.state_dict() for name, part in parts.items()}
+            save_checkpoint(checkpoint, {**states, "memory": memory.answers, "history": history})
     return average.cpu(), history
 
 

@@ -41,8 +41,8 @@ def train_network(
     identity: dict[str, Any] = {"model": asdict(model), "train": asdict(settings), "seed": seed, "threads": threads}
     if Path(weights := model.args.get("weights") or "").is_file():
         identity["pretrained_sha256"] = sha256_file(weights)
-    if settings.distill.teacher != "none":
-        identity["teachers_sha256"] = teachers_sha256(settings.distill.teacher)
+    if teachers := teachers_sha256(settings.distill.teacher):
+        identity["teachers_sha256"] = teachers
     checkpoint = checkpoint_path(name, **identity, classes=train.classes, data=list(digests))
     module, (mean, std), history = registry.call(
         "trainer",
@@ -90,7 +90,7 @@ def load_teachers(teacher: str, classes: list[str]) -> list[Network]:
 def teacher_folders(teacher: str) -> list[Path]:
     """The folders of the networks that `distill.teacher` names; EdgemotionError where there is none."""
     match teacher:
-        case "none":
+        case "none" | "self":
             return []
         case "dense":
             return [network.NETWORKS / "fp32"]
@@ -98,4 +98,4 @@ def teacher_folders(teacher: str) -> list[Path]:
             if folders := sorted(path for path in TEACHERS.glob("*") if path.is_dir()):
                 return folders
             raise EdgemotionError(f"distill.teacher is 'ensemble', but {TEACHERS} is empty; set teacher.count")
-    raise EdgemotionError(f"distill.teacher is {teacher!r}; choose none, ensemble or dense")
+    raise EdgemotionError(f"distill.teacher is {teacher!r}; choose none, self, ensemble or dense")
