@@ -180,15 +180,27 @@ def test_a_training_without_an_epoch_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        ("train/distill/teacher", "dense", "train.distill.teacher is 'dense'; it can be none or ensemble"),
+        ("train/distill/teacher", "dense", "train.distill.teacher is 'dense'; it can be none or self or ensemble"),
         ("train/distill/teacher", "ensemble", "train.distill.teacher is 'ensemble', but teacher.count is 0; set it"),
         (
             "prune/sparse/distill/teacher",
             "x",
             "prune.sparse.distill.teacher is 'x'; it can be none or ensemble or dense",
         ),
-        ("teacher/train/distill/teacher", "ensemble", "teacher.train.distill.teacher is 'ensemble'; it can be none"),
+        (
+            "teacher/train/distill/teacher",
+            "ensemble",
+            "teacher.train.distill.teacher is 'ensemble'; it can be none or self",
+        ),
     ],
 )
 def test_a_teacher_that_is_not_there_is_refused(path: str, value: str, told: str) -> None:
     assert message(changed(path, value)) == f"params.yaml: {told}"
+
+
+@pytest.mark.parametrize("key", ["train", "teacher.train"])
+def test_own_answers_to_mixed_images_are_refused(key: str) -> None:
+    told = message(composed(f"{key}.distill.teacher=self", f"{key}.mixup=0.2"))
+    assert (
+        told == f"params.yaml: {key}.mixup is 0.2, but {key}.distill.teacher is 'self', which takes whole images; use 0"
+    )

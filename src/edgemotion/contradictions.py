@@ -38,7 +38,7 @@ def contradictions(settings: "Settings") -> Iterator[str]:
             yield f"{key}.distill.teacher is 'ensemble', but teacher.count is 0; set it"
     for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
         if train.distill.teacher == "self" and train.mixup:
-            yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which knows no mixed images; use 0"
+            yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which takes whole images; use 0"
     for key, epochs in [
         ("train", settings.train.epochs),
         ("teacher.train", settings.teacher.train.epochs),

@@ -10,7 +10,7 @@ import torch
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from edgemotion.training.distillation import Ensemble, distillation_loss
+from edgemotion.training.distillation import Ensemble, Memory, distillation_loss
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 CPU = torch.device("cpu")
@@ -44,3 +44,24 @@ def test_members_answer_with_their_own_normalisation() -> None:
     answers = Ensemble([first, second], CPU, "fp32").answer(images, 3.0)
     np.testing.assert_allclose(answers.numpy(), expected, atol=1e-5)
     assert not answers.requires_grad
+
+
+def test_a_memory_forgets_slowly() -> None:
+    generator = np.random.default_rng(1)
+    labels = np.array([2, 0, 1, 0])
+    memory, expected = Memory(torch.from_numpy(labels)), np.eye(3)[labels]
+    for picked in ([0, 2], [2, 3], [0, 3], [2, 0]):
+        logits = generator.normal(size=(2, 3)) * 3
+        before = memory.exchange(torch.tensor(picked), torch.tensor(logits, dtype=torch.float32), 2.0)
+        np.testing.assert_allclose(before, expected[picked], atol=1e-6)
+        expected[picked] = 0.9 * expected[picked] + 0.1 * softmax(logits / 2, axis=1)
+    # The image that never was in a batch still has its label.
+    np.testing.assert_allclose(memory.answers, expected, atol=1e-6)
+    assert memory.answers is not None and memory.answers[1].tolist() == [1, 0, 0]
+
+
+def test_a_memory_teaches_without_a_gradient() -> None:
+    logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    memory = Memory(torch.tensor([0, 1]))
+    memory.exchange(torch.tensor([0, 1]), logits, 1.0)
+    assert not memory.exchange(torch.tensor([0, 1]), logits, 1.0).requires_grad
