@@ -190,6 +190,8 @@ class Select:
     # Share of val images on which a variant and its parent name the same class.
     min_agreement: float
     rank_by: str
+    # Figures within this share of each other count as equal; then top-1 on val decides.
+    tie: float
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.measure.selection import check_gates, distinct, gate_class, select, verdict
+from edgemotion.measure.selection import check_gates, distinct, gate_class, rank, select, verdict
 
 BUDGET = {
     "device": "board",
@@ -19,6 +19,7 @@ BUDGET = {
     "max_worst_class_drop": 0.1,
     "min_agreement": 0.9,
     "rank_by": "p50_ms",
+    "tie": 0.02,
 }
 # val top-1, p50 ms, p95 ms, bytes
 FP32 = (0.75, 1.0, 2.0, 2_000_000)
@@ -129,10 +130,40 @@ def test_the_limits_are_told_with_the_outcome() -> None:
     assert choose({})["budget"] == {key: value for key, value in BUDGET.items() if key != "device"}
 
 
-def test_ties_go_by_name() -> None:
-    found = choose({"b": (0.75, 0.2, 0.3, 100), "a": (0.75, 0.2, 0.3, 100)})
-    assert found["champion"] == "a"
-    assert found["variants"]["b"]["reason"] == "passes, but only equals a in p50_ms and comes after it by name"
+def test_within_a_tie_accuracy_decides() -> None:
+    found = choose(
+        {
+            "fast": (0.742, 0.2, 0.3, 100),
+            "good": (0.748, 0.204, 0.3, 100),
+            "twin": (0.748, 0.204, 0.3, 100),
+            # Within a tie of good, but not of the fastest.
+            "best": (0.75, 0.2041, 0.3, 100),
+        }
+    )
+    reasons = {name: entry["reason"] for name, entry in found["variants"].items() if entry["passed"]}
+    assert reasons == {
+        "good": "passes all gates, best of 4 by p50_ms (0.20 ms)",
+        "twin": "passes, but only equals good in p50_ms and top-1 on val",
+        "fast": "passes and equals good in p50_ms, but is less accurate on val (0.742 against 0.748)",
+        "best": "passes, but slower than good (0.2041 against 0.2040 ms)",
+    }
+    assert [found["variants"][name]["rank"] for name in ("good", "twin", "fast", "best")] == [1, 2, 3, 4]
+
+
+figures = st.fixed_dictionaries(
+    {"p50_ms": st.floats(0.01, 10), "size_bytes": st.integers(1, 99), "top1": st.floats(0, 1)}
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), figures, max_size=8), st.sampled_from(["p50_ms", "size_bytes", "top1"]))
+def test_every_passing_variant_has_a_rank(given: dict[str, dict[str, float]], rank_by: str) -> None:
+    order = rank(given, rank_by, 0.02)
+    assert sorted(order) == sorted(given)
+    best = (max if rank_by == "top1" else min)((entry[rank_by] for entry in given.values()), default=0)
+    assert not order or abs(given[order[0]][rank_by] - best) <= 0.02 * best
+    # Without a tie the figure alone decides.
+    exact = [given[name][rank_by] for name in rank(given, rank_by, 0.0)]
+    assert exact == sorted(exact, reverse=rank_by == "top1")
 
 
 def test_nothing_passes() -> None:

@@ -47,12 +47,14 @@ def select(
     max_worst_class_drop: float,
     min_agreement: float,
     rank_by: str,
+    tie: float,
 ) -> dict[str, Any]:
     """Gate every variant against the budget and fp32, and rank those that pass.
 
     All mappings go from the variant's name to its evaluation, profile and model_info; accuracy is that of the val
     split, so that the test split chooses nothing. Agreement is the parity of model_info: with the parent on val, with
-    torch for an exported network. `champion` is None when no variant passes.
+    torch for an exported network. Figures of `rank_by` within a share `tie` of each other count as equal; then accuracy
+    decides. `champion` is None when no variant passes.
     Raises EdgemotionError for an unknown `rank_by`.
     """
     if rank_by not in RANKINGS:
@@ -79,9 +81,8 @@ def select(
         }
         for name, evaluation in evaluations.items()
     }
-    sign = 1 if RANKINGS[rank_by][3] else -1
     passing = [name for name in evaluations if all(entry["passed"] for entry in gates[name].values())]
-    order = sorted(passing, key=lambda name: (sign * figures[name][rank_by], name))
+    order = rank({name: figures[name] for name in passing}, rank_by, tie)
     return {
         "champion": order[0] if order else None,
         "device": device,
@@ -93,20 +94,35 @@ def select(
             "max_worst_class_drop": max_worst_class_drop,
             "min_agreement": min_agreement,
             "rank_by": rank_by,
+            "tie": tie,
         },
         "variants": {
             name: {
                 "passed": name in order,
                 "rank": order.index(name) + 1 if name in order else None,
-                "reason": placing(name, order, {key: figures[key][rank_by] for key in order}, rank_by)
-                if name in order
-                else failing(gates[name]),
+                "reason": placing(name, order, figures, rank_by, tie) if name in order else failing(gates[name]),
                 "gates": gates[name],
                 "parity": infos[name]["parity"],
             }
             for name in evaluations
         },
     }
+
+
+def rank(figures: Mapping[str, Mapping[str, float]], rank_by: str, tie: float) -> list[str]:
+    """Best first by one figure; next comes, of those within a share `tie` of the best left, the most accurate."""
+    sign = 1 if RANKINGS[rank_by][3] else -1
+    left = sorted(figures, key=lambda name: (sign * figures[name][rank_by], name))
+    order = []
+    while left:
+        equals = [name for name in left if ties(figures[name][rank_by], figures[left[0]][rank_by], tie)]
+        order.append(max(equals, key=lambda name: figures[name]["top1"]))
+        left.remove(order[-1])
+    return order
+
+
+def ties(figure: float, leading: float, tie: float) -> bool:
+    return abs(figure - leading) <= tie * leading
 
 
 def gate(value: float, limit: float) -> dict[str, Any]:
@@ -135,15 +151,20 @@ def failing(gates: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def placing(name: str, order: list[str], figures: Mapping[str, float], rank_by: str) -> str:
+def placing(name: str, order: list[str], figures: Mapping[str, Mapping[str, float]], rank_by: str, tie: float) -> str:
     """Say why a passing variant wins or loses against the first."""
-    unit, digits, worse, _ = RANKINGS[rank_by]
-    if name == order[0]:
-        return f"passes all gates, best of {len(order)} by {rank_by} ({figures[name]:.{digits}f} {unit})"
-    if figures[name] == figures[order[0]]:
-        return f"passes, but only equals {order[0]} in {rank_by} and comes after it by name"
-    own, best = distinct(figures[name], figures[order[0]], digits)
-    return f"passes, but {worse} than {order[0]} ({own} against {best} {unit})"
+    unit, digits, worse, less_is_better = RANKINGS[rank_by]
+    first = order[0]
+    own, best = figures[name][rank_by], figures[first][rank_by]
+    leading = (min if less_is_better else max)(figures[passing][rank_by] for passing in order)
+    if name == first:
+        return f"passes all gates, best of {len(order)} by {rank_by} ({own:.{digits}f} {unit})"
+    if not ties(own, leading, tie):
+        return "passes, but {} than {} ({} against {} {})".format(worse, first, *distinct(own, best, digits), unit)
+    if figures[name]["top1"] == figures[first]["top1"]:
+        return f"passes, but only equals {first} in {rank_by} and top-1 on val"
+    less = distinct(figures[name]["top1"], figures[first]["top1"], 3)
+    return "passes and equals {} in {}, but is less accurate on val ({} against {})".format(first, rank_by, *less)
 
 
 def distinct(first: float, second: float, digits: int) -> tuple[str, str]:
