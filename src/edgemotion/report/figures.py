@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 FOLDER = Path("reports/figures")
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a6d00")
-# What comes after the last colour has the first again, in another shape.
+# What comes after the last colour has the first again, in another shape or hatch.
 SHAPES = ("o", "s", "^", "D")
+HATCHES = ("", "///", "...", "xxx")
 
 
 def figure_names(variants: Sequence[str]) -> list[str]:
@@ -100,7 +101,8 @@ def corruptions(robustness: Mapping[str, Mapping[str, Any]]) -> "Figure":
         top1 = np.array([score["top1"] for score in scores])
         error = np.abs(np.array([score["top1_ci"] for score in scores]).T - top1)
         places = np.arange(len(scenarios)) + (number - (len(robustness) - 1) / 2) * width
-        axes.bar(places, 100 * top1, width, color=colour, label=name)
+        hatch = HATCHES[number // len(COLOURS) % len(HATCHES)]
+        axes.bar(places, 100 * top1, width, color=colour, label=name, hatch=hatch, edgecolor="white", linewidth=0)
         axes.errorbar(places, 100 * top1, yerr=100 * error, fmt="none", color="#1f2933", linewidth=0.8, capsize=1.5)
     axes.set_xticks(range(len(scenarios)), scenarios)
     if len(scenarios) > 6:

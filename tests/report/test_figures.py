@@ -1,0 +1,25 @@
+"""More variants than colours stay apart in every figure that shows them together."""
+
+from typing import Any
+
+import pytest
+
+from edgemotion.report.figures import COLOURS, corruptions, tradeoff
+
+NAMES = [f"variant_{number}" for number in range(2 * len(COLOURS) + 1)]
+SCORE: dict[str, Any] = {"top1": 0.7, "top1_ci": [0.68, 0.72]}
+
+
+@pytest.mark.parametrize("count", [1, len(NAMES)])
+def test_no_two_variants_look_alike(count: int) -> None:
+    names = NAMES[:count]
+    entry = SCORE | {"size_bytes": 1_000_000, "p50_ms": 0.5}
+    (legend,) = tradeoff(dict.fromkeys(names, entry), names[0]).legends
+    handles = [(handle.get_color(), handle.get_marker()) for handle in legend.get_lines()]
+    assert len(set(handles)) == len(handles) == count
+
+    figure = corruptions(dict.fromkeys(names, {"scenarios": {"clean": SCORE, "dark": SCORE}}))
+    # A container of bars a variant; those of error bars hold no patches.
+    bars = [group.patches[0] for group in figure.axes[0].containers if getattr(group, "patches", None)]
+    looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in bars]
+    assert len(set(looks)) == len(looks) == count
