@@ -18,7 +18,8 @@ def test_no_two_variants_look_alike(count: int) -> None:
     handles = [(handle.get_color(), handle.get_marker()) for handle in legend.get_lines()]
     assert len(set(handles)) == len(handles) == count
 
-    figure = corruptions(dict.fromkeys(names, {"scenarios": {"clean": SCORE, "dark": SCORE}}))
+    report = {"scenarios": {"clean": SCORE, "dark": SCORE}}
+    figure = corruptions(dict.fromkeys(names, report))
     # A container of bars a variant; those of error bars hold no patches.
     bars = [group.patches[0] for group in figure.axes[0].containers if getattr(group, "patches", None)]
     looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in bars]
