@@ -150,11 +150,6 @@ def test_within_a_tie_accuracy_decides() -> None:
     assert [found["variants"][name]["rank"] for name in ("good", "twin", "fast", "best")] == [1, 2, 3, 4]
 
 
-def test_accuracy_itself_is_told_as_accuracy() -> None:
-    found = choose({"a": (0.748, 0.2, 0.3, 100), "b": (0.745, 0.1, 0.2, 100)}, rank_by="top1")
-    assert found["variants"]["b"]["reason"] == "passes, but less accurate than a (0.745 against 0.748 top-1 on val)"
-
-
 figures = st.fixed_dictionaries(
     {"p50_ms": st.floats(0.01, 10), "size_bytes": st.integers(1, 99), "top1": st.floats(0, 1)}
 )
