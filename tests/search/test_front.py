@@ -11,7 +11,7 @@ from edgemotion.search.front import compression, judge, keep, on_front
 from edgemotion.search.networks import choices
 from edgemotion.settings import Distill, Pareto, Prune, Quantize, Select
 
-BUDGET = Select("board", 1.0, 1.0, 1.0, 0.02, 0.1, 0.9, "p50_ms")
+BUDGET = Select("board", 1.0, 1.0, 1.0, 0.02, 0.1, 0.9, "p50_ms", 0.02)
 # Few values a objective, so that equal ones are common.
 FIGURES = st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3))
 
