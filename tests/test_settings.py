@@ -82,7 +82,10 @@ def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
     assert (default.data.name, chosen.data.name) == ("synthetic", "fer2013")
     assert chosen.tracking.experiment == "fer2013-compact"
     assert default.train.epochs != chosen.train.epochs == own.train.epochs
-    assert chosen.prune["pruned"].method == default.prune["pruned"].method == "structured"
+    assert chosen.quantize["int8_dynamic"] == default.quantize["int8_dynamic"]
+    study = load(OmegaConf.create(composed("+experiment=fer2013", "compression=study")))
+    assert study.prune["pruned"].method == default.prune["pruned"].method == "structured"
+    assert (study.data, study.train) == (chosen.data, chosen.train)
 
 
 def test_params_are_read_without_hydra(tmp_path: Path) -> None:
