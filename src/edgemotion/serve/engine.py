@@ -18,7 +18,7 @@ from edgemotion.serve.images import UploadError, decode_image
 from edgemotion.serve.options import Options
 
 # Of one inference; what is quicker may run in the event loop.
-QUICK_MS = 1.0
+QUICK_MS = 2.0
 
 
 @dataclass
