@@ -47,7 +47,7 @@ def tradeoff(variants: Mapping[str, Mapping[str, Any]], champion: str | None) ->
     axes = figure.subplots()
     largest = max(entry["size_bytes"] for entry in variants.values())
     for number, ((name, entry), colour) in enumerate(zip(variants.items(), colours(len(variants)), strict=True)):
-        shape = SHAPES[number // len(COLOURS) % len(SHAPES)]
+        shape = after_colours(number, SHAPES)
         low, high = entry["top1_ci"]
         error = [[100 * (entry["top1"] - low)], [100 * (high - entry["top1"])]]
         x, y = entry["p50_ms"], 100 * entry["top1"]
@@ -101,7 +101,7 @@ def corruptions(robustness: Mapping[str, Mapping[str, Any]]) -> "Figure":
         top1 = np.array([score["top1"] for score in scores])
         error = np.abs(np.array([score["top1_ci"] for score in scores]).T - top1)
         places = np.arange(len(scenarios)) + (number - (len(robustness) - 1) / 2) * width
-        hatch = HATCHES[number // len(COLOURS) % len(HATCHES)]
+        hatch = after_colours(number, HATCHES)
         axes.bar(places, 100 * top1, width, color=colour, label=name, hatch=hatch, edgecolor="white", linewidth=0)
         axes.errorbar(places, 100 * top1, yerr=100 * error, fmt="none", color="#1f2933", linewidth=0.8, capsize=1.5)
     axes.set_xticks(range(len(scenarios)), scenarios)
@@ -128,6 +128,11 @@ def logarithmic_if_wide(axes: "Axes", values: Sequence[float]) -> None:
 
 def colours(count: int) -> list[str]:
     return [COLOURS[index % len(COLOURS)] for index in range(count)]
+
+
+def after_colours(number: int, looks: Sequence[str]) -> str:
+    """The look that tells an entry from the one with the same colour before it."""
+    return looks[number // len(COLOURS) % len(looks)]
 
 
 def tidy(figure: "Figure", axes: "Axes", grid: str) -> "Figure":
