@@ -19,8 +19,15 @@ from edgemotion.runtime.variant import Variant
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 
 
-def flipped(job: Job) -> Quantized:
-    return registry.call("quantize", "flip", job, args={})  # type: ignore[no-any-return]
+def flipped(job: Job, shift: int = 0) -> Quantized:
+    return registry.call("quantize", "flip", job, args={"shift": shift})  # type: ignore[no-any-return]
+
+
+def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    """The image moved by some pixels, its edges repeated."""
+    height, width = image.shape[:2]
+    rows, columns = (np.clip(np.arange(size) - by, 0, size - 1) for size, by in ((height, down), (width, right)))
+    return image[rows][:, columns]
 
 
 @pytest.fixture(params=["float", "int8"])
@@ -52,12 +59,31 @@ def test_logits_are_the_mean_of_both_and_probabilities_follow(job: Job, count: i
     np.testing.assert_allclose(probabilities, softmax(expected, axis=1), atol=1e-6)
 
 
-def test_a_batch_is_answered_image_by_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shift", [1, 3])
+def test_a_shift_adds_both_images_moved_to_each_corner(job: Job, shift: int) -> None:
+    image = given.patterned(1, seed=3)[0][0]
+    corners = [moved(image, down, right) for down in (shift, -shift) for right in (shift, -shift)]
+    views = np.stack([turned for view in (image, *corners) for turned in (view, view[:, ::-1])])
+    expected = run_model(onnx.load(job.parent.model_path), views, 1, ["logits"])[0].mean(0)
+    found = flipped(job, shift)
+    np.testing.assert_allclose(run_model(found.model, image[None], 1, ["logits"])[0][0], expected, atol=1e-5)
+    onnx.checker.check_model(found.model, full_check=True)
+    assert found.passes == len(views) == 10
+
+
+def test_a_negative_shift_is_refused(tmp_path: Path) -> None:
+    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+    with pytest.raises(EdgemotionError, match="the shift of flip is -1; use 0"):
+        flipped(job, -1)
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_a_batch_is_answered_image_by_image(shift: int, tmp_path: Path) -> None:
     job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
     images = given.patterned(6, seed=3)[0]
-    whole = run_model(flipped(job).model, images, 1, ["logits"])[0]
+    whole = run_model(flipped(job, shift).model, images, 1, ["logits"])[0]
     for number in range(6):
-        one = run_model(flipped(job).model, images[number : number + 1], 1, ["logits"])[0]
+        one = run_model(flipped(job, shift).model, images[number : number + 1], 1, ["logits"])[0]
         np.testing.assert_allclose(one, whole[number : number + 1], atol=1e-5)
 
 

@@ -150,6 +150,18 @@ def test_within_a_tie_accuracy_decides() -> None:
     assert [found["variants"][name]["rank"] for name in ("good", "twin", "fast", "best")] == [1, 2, 3, 4]
 
 
+def test_where_accuracy_ranks_a_less_accurate_variant_is_called_so() -> None:
+    found = choose(
+        {"best": (0.748, 0.4, 0.5, 100), "twin": (0.748, 0.4, 0.5, 100), "near": (0.747, 0.2, 0.3, 100)}, rank_by="top1"
+    )
+    reasons = {name: entry["reason"] for name, entry in found["variants"].items() if entry["passed"]}
+    assert reasons == {
+        "best": "passes all gates, best of 3 by top1 (0.748 top-1 on val)",
+        "twin": "passes, but only equals best in top1 and top-1 on val",
+        "near": "passes, but less accurate than best (0.747 against 0.748 top-1 on val)",
+    }
+
+
 figures = st.fixed_dictionaries(
     {"p50_ms": st.floats(0.01, 10), "size_bytes": st.integers(1, 99), "top1": st.floats(0, 1)}
 )

@@ -140,7 +140,10 @@ def test_verdicts_claim_nothing_inside_the_noise() -> None:
     speed = speed_verdict({"speedup": 1.01, "speedup_ci": [0.98, 1.04]})
     assert speed.startswith("is not measurably faster than fp32: 1.01 times")
     same = accuracy_verdict({"top1": 0.002, "ci": [-0.001, 0.005], "mcnemar_p": 0.2})
-    assert "no measurable difference in top-1 (-0.2 points, 95 % interval -0.5 to +0.1, McNemar p = 0.200)" in same
+    change = "(\N{MINUS SIGN}0.2 points, 95 % interval \N{MINUS SIGN}0.5 to +0.1, McNemar p = 0.200)"
+    assert f"no measurable difference in top-1 {change}" in same
+    none = accuracy_verdict({"top1": 0.0004, "ci": [-0.0004, 0.0004], "mcnemar_p": 1.0})
+    assert "(+0.0 points, 95 % interval +0.0 to +0.0, McNemar p = 1.000)" in none
     gain = accuracy_verdict({"top1": -0.02, "ci": [-0.03, -0.01], "mcnemar_p": 0.0001})
     assert gain == "gains 2.0 points of top-1 (95 % interval 1.0 to 3.0, McNemar p < 0.001)"
     assert p_value(0.0004) == "< 0.001"

@@ -159,7 +159,8 @@ def placing(name: str, order: list[str], figures: Mapping[str, Mapping[str, floa
     leading = (min if less_is_better else max)(figures[passing][rank_by] for passing in order)
     if name == first:
         return f"passes all gates, best of {len(order)} by {rank_by} ({own:.{digits}f} {unit})"
-    if not ties(own, leading, tie):
+    # Of equals the more accurate wins, so where accuracy itself ranks nobody less accurate equals the first.
+    if own != best and (rank_by == "top1" or not ties(own, leading, tie)):
         return "passes, but {} than {} ({} against {} {})".format(worse, first, *distinct(own, best, digits), unit)
     if figures[name]["top1"] == figures[first]["top1"]:
         return f"passes, but only equals {first} in {rank_by} and top-1 on val"

@@ -200,7 +200,7 @@ def accuracy_verdict(drop: Mapping[str, Any]) -> str:
         return f"gains {-lost:.1f} points of top-1 (95 % interval {-high:.1f} to {-low:.1f}, {test})"
     return (
         "shows no measurable difference in top-1 "
-        f"({-lost:+.1f} points, 95 % interval {-high:+.1f} to {-low:+.1f}, {test})"
+        f"({points(-drop['top1'])} points, 95 % interval {points(-drop['ci'][1])} to {points(-drop['ci'][0])}, {test})"
     )
 
 
