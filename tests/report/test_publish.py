@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json, write_text
 from edgemotion.report.figures import draw, figure_names
-from edgemotion.report.publish import current_readme, publish, update_readme, updated
+from edgemotion.report.publish import current_readme, leaks, publish, section, update_readme, updated
 from edgemotion.report.summary import read_results, summarise
 from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
@@ -54,6 +54,7 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     write_json(stale, {})
     folder = publish("demo")
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
         "data_report.json",
         "dvc.lock",
         "environment.json",
@@ -68,6 +69,7 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
     assert environment["packages"]["numpy"]
+    assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact\n")
     assert (folder / "summary.json").read_bytes() == Path("reports/summary.json").read_bytes()
 
 
@@ -145,6 +147,32 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     assert readme.read_text() == text
 
 
+def test_a_readme_that_names_runs_shows_these_and_links_the_others(finished: Settings) -> None:
+    for name in ("a-run", "b-run", "c.run"):
+        publish(name)
+    readme = Path("README.md")
+    readme.write_text("<!-- results of c.run, a-run -->\n<!-- /results -->\n")
+    update_readme()
+    text = readme.read_text()
+    assert text.startswith("<!-- results of c.run, a-run -->\n\n### [c.run](reports/published/c.run/): synthetic")
+    assert "### [a-run]" in text and "### [b-run]" not in text
+    assert "\nAlso published: [b-run](reports/published/b-run/).\n\n<!-- /results -->\n" in text
+    assert "Slower than fp32 here" in Path("reports/published/b-run/README.md").read_text()
+    readme.write_text("<!-- results of gone -->\n<!-- /results -->\n")
+    with pytest.raises(EdgemotionError, match="the README shows 'gone', which is not in reports/published"):
+        update_readme()
+
+
+def test_a_run_tells_what_training_did_with_copies_of_test_images() -> None:
+    fp32 = {"n_leaked": 288, "top1": 0.705, "top1_leak_free": 0.69, "top1_leaked": 0.8812}
+    assert leaks(fp32, dropped=True) == "training did without their copies (288 images, of which fp32 gets 88.1 %)"
+    assert leaks(fp32, dropped=False) == (
+        "training saw their copies (288 images, of which fp32 gets 88.1 %), which is worth up to +1.5 points on the "
+        "whole split"
+    )
+    assert leaks(fp32 | {"n_leaked": 0, "top1_leaked": None}, dropped=False) == "there are none"
+
+
 def test_a_run_without_a_champion_is_published_and_says_so(finished: Settings) -> None:
     write_json("reports/summary.json", read_json("reports/summary.json") | {"champion": None})
     lock = OmegaConf.load("dvc.lock")
@@ -181,6 +209,9 @@ def test_readme_is_current() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     current = current_readme(text, ROOT / "reports/published")
     assert text == current, "rebuild it with edgemotion.report.publish.update_readme()"
+    for path in (ROOT / "reports/published").glob("*/summary.json"):
+        text = (path.parent / "README.md").read_text(encoding="utf-8")
+        assert text == f"# {path.parent.name}{section(path.parent)}"
 
 
 def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
