@@ -110,7 +110,7 @@ def publish(c: Context, name: str) -> None:
     """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""
     from edgemotion.errors import EdgemotionError
     from edgemotion.report.publish import publish as copy_results
-    from edgemotion.report.publish import update_readme
+    from edgemotion.report.readme import update_readme
 
     try:
         copy_results(name)
@@ -131,7 +131,7 @@ def compare(c: Context, names: str = "", published: bool = False, output: str = 
     from edgemotion.errors import EdgemotionError
     from edgemotion.report import compare as comparison
     from edgemotion.report.experiments import gather
-    from edgemotion.report.publish import update_readme
+    from edgemotion.report.readme import update_readme
 
     wanted, folder = [name.strip() for name in names.split(",") if name.strip()], ROOT / output
     folders = sorted(path.parent for path in (ROOT / "reports/published").glob("*/summary.json"))

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json, write_text
 from edgemotion.report.figures import draw, figure_names
-from edgemotion.report.publish import current_readme, leaks, publish, section, update_readme, updated
+from edgemotion.report.publish import publish
+from edgemotion.report.readme import current_readme, leaks, section, update_readme, updated
 from edgemotion.report.summary import read_results, summarise
 from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
@@ -208,7 +209,7 @@ def test_readme_without_one_pair_of_markers(text: str) -> None:
 def test_readme_is_current() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     current = current_readme(text, ROOT / "reports/published")
-    assert text == current, "rebuild it with edgemotion.report.publish.update_readme()"
+    assert text == current, "rebuild it with edgemotion.report.readme.update_readme()"
     for path in (ROOT / "reports/published").glob("*/summary.json"):
         text = (path.parent / "README.md").read_text(encoding="utf-8")
         assert text == f"# {path.parent.name}{section(path.parent)}"

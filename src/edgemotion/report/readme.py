@@ -1,0 +1,98 @@
+"""What is published in; the README of each published run and the results blocks of the project's README out."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgemotion.errors import EdgemotionError
+from edgemotion.files import read_json, write_text
+from edgemotion.report.summary import control_verdicts
+from edgemotion.report.tables import percent, points, results_table
+
+PUBLISHED = Path("reports/published")
+# `<!-- results of a, b -->` shows two runs in full and links the others.
+RESULTS_OF = re.compile("<!-- results of ([a-z0-9_., -]+) -->")
+RESULTS = ("<!-- results -->", "<!-- /results -->")
+COMPARISON = ("<!-- comparison:start -->", "<!-- comparison:end -->")
+
+
+def results_block(published: Path | str = PUBLISHED, names: Sequence[str] = ()) -> str:
+    """The results block of the README: the published runs `names` in full and links to the others; all without names.
+
+    Raises EdgemotionError for a name under which nothing is published.
+    """
+    found = {path.parent.name: path.parent for path in sorted(Path(published).glob("*/summary.json"))}
+    if unknown := [name for name in names if name not in found]:
+        raise EdgemotionError(f"the README shows {unknown[0]!r}, which is not in {published}; name a published run")
+    shown = list(names) or list(found)
+    sections = [f"### [{name}]({PUBLISHED}/{name}/){section(found[name])}" for name in shown]
+    links = ", ".join(f"[{name}]({PUBLISHED}/{name}/)" for name in found if name not in shown)
+    return "\n".join(sections) + (f"\nAlso published: {links}.\n" if links else "")
+
+
+def section(folder: Path) -> str:
+    """What follows the name of a published run: dataset and network, the table, the machine and the verdicts."""
+    summary, machine = read_json(folder / "summary.json"), read_json(folder / "environment.json")
+    flags = ", ".join(machine["flags"]) or "none found"
+    threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
+    chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
+    notes = (
+        f"*Leak-free* leaves out test images that also stand in the published training split; "
+        f"{leaks(summary['variants']['fp32'], read_json(folder / 'data_report.json')['drop_leaks'])}. {chosen} "
+        f"Latency of one image on {machine['cpu']}, {threads}; "
+        f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."
+    )
+    slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
+    if slower:
+        notes += f" Slower than fp32 here: {', '.join(slower)}."
+    choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
+    title = f": {summary['dataset']}, network {summary['network']}"
+    return f"{title}\n\n{results_table(summary)}\n{notes}\n" + (f"\n{choices}" if choices else "")
+
+
+def leaks(fp32: Mapping[str, Any], dropped: bool) -> str:
+    """How training treated the copies of test images, and what it is worth to fp32 where it saw them."""
+    if not fp32["n_leaked"]:
+        return "there are none"
+    on_them = f"{fp32['n_leaked']} images, of which fp32 gets {percent(fp32['top1_leaked'])}"
+    if dropped:
+        return f"training did without their copies ({on_them})"
+    worth = points(fp32["top1"] - fp32["top1_leak_free"])
+    return f"training saw their copies ({on_them}), which is worth up to {worth} points on the whole split"
+
+
+def comparison_block(published: Path | str = PUBLISHED) -> str:
+    """The comparison block of the README: comparison/comparison.md, its figure found from there; empty before it."""
+    path = Path(published) / "comparison/comparison.md"
+    if not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8").replace("](comparison.png)", f"]({PUBLISHED}/comparison/comparison.png)")
+
+
+def updated(text: str, block: str, markers: tuple[str, str] = RESULTS) -> str:
+    """Put a block between the markers of a README; EdgemotionError when there is not exactly one pair."""
+    start, end = markers
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise EdgemotionError(f"the README needs one line {start!r} and, after it, one line {end!r}")
+    before, rest = text.split(start)
+    middle = f"\n{block}\n" if block else ""
+    return f"{before}{start}\n{middle}{end}{rest.split(end)[1]}"
+
+
+def current_readme(text: str, published: Path | str = PUBLISHED) -> str:
+    """A README with the results block, and the comparison block where it has the markers of one, made anew."""
+    named = RESULTS_OF.search(text)
+    names = re.split("[, ]+", named[1]) if named else []
+    text = updated(text, results_block(published, names), (named[0] if named else RESULTS[0], RESULTS[1]))
+    if COMPARISON[0] in text:
+        text = updated(text, comparison_block(published), COMPARISON)
+    return text
+
+
+def update_readme(readme: Path | str = "README.md", published: Path | str = PUBLISHED) -> None:
+    """Regenerate the blocks of the README and the README of each published run from what is published."""
+    readme = Path(readme)
+    for folder in sorted(path.parent for path in Path(published).glob("*/summary.json")):
+        write_text(folder / "README.md", f"# {folder.name}{section(folder)}")
+    write_text(readme, current_readme(readme.read_text(encoding="utf-8"), published))
