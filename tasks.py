@@ -5,12 +5,24 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from invoke import Context, task
 
+from edgemotion.errors import EdgemotionError
+
 ROOT = Path(__file__).parent
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End with an error's one sentence instead of its traceback."""
+    try:
+        yield
+    except EdgemotionError as error:
+        sys.exit(f"error: {error}")
 
 
 @task
@@ -18,16 +30,13 @@ def params(c: Context) -> None:
     """Compose configs/ into params.yaml and check it against the schema."""
     from dvc.utils.hydra import compose_and_dump
 
-    from edgemotion.errors import EdgemotionError
     from edgemotion.settings import read
 
     with tempfile.TemporaryDirectory() as folder:
         composed = Path(folder) / "params.yaml"
         compose_and_dump(composed, str(ROOT / "configs"), None, "config", None, [])
-        try:
+        with one_line_errors():
             read(composed)
-        except EdgemotionError as error:
-            sys.exit(f"error: {error}")
         shutil.copyfile(composed, ROOT / "params.yaml")
 
 
@@ -74,12 +83,11 @@ def report(c: Context) -> None:
 )
 def page(c: Context, target: str = "build/page", faces: str = "", champion: str = "", fp32: str = "") -> None:
     """Build the browser page as a static folder; needs npm."""
-    from edgemotion.errors import EdgemotionError
     from edgemotion.runtime.champion import SHIPPED
     from edgemotion.runtime.faces import find_yunet
     from edgemotion.serve.page import build_page
 
-    try:
+    with one_line_errors():
         try:
             yunet = find_yunet(faces or None)
         except EdgemotionError as error:
@@ -89,8 +97,6 @@ def page(c: Context, target: str = "build/page", faces: str = "", champion: str 
             print(f"{error}; the page will read the middle of an image", file=sys.stderr)
         beside = {"fp32": Path(fp32)} if fp32 else {}
         print(build_page(Path(target), Path(champion) if champion else SHIPPED, yunet, beside))
-    except EdgemotionError as error:
-        sys.exit(f"error: {error}")
 
 
 @task(help={"minutes": "of steady load", "output": "folder for load.json"})
@@ -108,15 +114,12 @@ def image(c: Context) -> None:
 @task(help={"name": "folder below reports/published/"})
 def publish(c: Context, name: str) -> None:
     """Copy the current results to reports/published/<name>/ and rebuild the README's table from there."""
-    from edgemotion.errors import EdgemotionError
     from edgemotion.report.publish import publish as copy_results
     from edgemotion.report.readme import update_readme
 
-    try:
+    with one_line_errors():
         copy_results(name)
         update_readme(ROOT / "README.md", ROOT / "reports/published")
-    except EdgemotionError as error:
-        sys.exit(f"error: {error}")
 
 
 @task(
@@ -128,14 +131,13 @@ def publish(c: Context, name: str) -> None:
 )
 def compare(c: Context, names: str = "", published: bool = False, output: str = "reports/compare") -> None:
     """Compare DVC experiments and published runs in one table and figure."""
-    from edgemotion.errors import EdgemotionError
     from edgemotion.report import compare as comparison
     from edgemotion.report.experiments import gather
     from edgemotion.report.readme import update_readme
 
     wanted, folder = [name.strip() for name in names.split(",") if name.strip()], ROOT / output
     folders = sorted(path.parent for path in (ROOT / "reports/published").glob("*/summary.json"))
-    try:
+    with one_line_errors():
         experiments, left_out = gather(ROOT, wanted, folders if published or wanted else [])
         for reason in left_out:
             print(f"left out: {reason}", file=sys.stderr)
@@ -143,8 +145,6 @@ def compare(c: Context, names: str = "", published: bool = False, output: str = 
         comparison.write(folder, rows)
         if folder == ROOT / "reports/published/comparison":
             update_readme(ROOT / "README.md", ROOT / "reports/published")
-    except EdgemotionError as error:
-        sys.exit(f"error: {error}")
     print(comparison.markdown(rows))
     print((folder / "comparison.png").as_uri())
 
@@ -156,21 +156,15 @@ def ablation(c: Context, output: str = "reports") -> None:
 
     from edgemotion import settings
     from edgemotion.datasets.splits import read_split, split_sha256
-    from edgemotion.errors import EdgemotionError
     from edgemotion.files import write_json, write_text
     from edgemotion.training import ablation as study
 
-    with contextlib.chdir(ROOT):
-        try:
-            given = settings.read()
-            torch.set_num_threads(given.threads)
-            train, val = (
-                read_split(f"data/prepared/{split}", classes=given.data.classes) for split in ("train", "val")
-            )
-            digests = split_sha256("data/prepared/train"), split_sha256("data/prepared/val")
-            table = study.ablate(given, (train, val), digests, Path(".ablation"))
-        except EdgemotionError as error:
-            sys.exit(f"error: {error}")
+    with contextlib.chdir(ROOT), one_line_errors():
+        given = settings.read()
+        torch.set_num_threads(given.threads)
+        train, val = (read_split(f"data/prepared/{split}", classes=given.data.classes) for split in ("train", "val"))
+        digests = split_sha256("data/prepared/train"), split_sha256("data/prepared/val")
+        table = study.ablate(given, (train, val), digests, Path(".ablation"))
         write_json(
             Path(output) / "ablation.json",
             {"dataset": given.data.name, "network": given.model.title, "data_sha256": digests[0], "rows": table},
@@ -182,16 +176,12 @@ def ablation(c: Context, output: str = "reports") -> None:
 @task(help={"trials": "to add to those already measured (default: pareto.trials); 0 only writes the front again"})
 def pareto(c: Context, trials: int = -1) -> None:
     """Search width, pruning and int8 per layer for the Pareto front of val accuracy, latency and size."""
-    from edgemotion.errors import EdgemotionError
     from edgemotion.search.pareto import search
     from edgemotion.settings import read
 
-    with contextlib.chdir(ROOT):
-        try:
-            settings = read()
-            search(settings, settings.pareto.trials if trials < 0 else trials)
-        except EdgemotionError as error:
-            sys.exit(f"error: {error}")
+    with contextlib.chdir(ROOT), one_line_errors():
+        settings = read()
+        search(settings, settings.pareto.trials if trials < 0 else trials)
         print(Path("reports/pareto/front.md").read_text(encoding="utf-8"))
         print(Path("reports/pareto/pareto.png").absolute().as_uri())
 
@@ -200,30 +190,23 @@ def pareto(c: Context, trials: int = -1) -> None:
 def rebuild(c: Context, name: str) -> None:
     """Make a variant's model again from its model_info.json and compare the bytes."""
     from edgemotion.compression.rebuild import rebuild as make_again
-    from edgemotion.errors import EdgemotionError
 
-    with contextlib.chdir(ROOT):
-        try:
-            content = make_again(Path("models/variants") / name)
-        except EdgemotionError as error:
-            sys.exit(f"error: {error}")
+    with contextlib.chdir(ROOT), one_line_errors():
+        content = make_again(Path("models/variants") / name)
     print(f"models/variants/{name}/model.onnx: the same {len(content)} bytes")
 
 
 @task
 def gates(c: Context) -> None:
     """Print every variant of the last run with its gates; exit code 1 when none passes."""
-    from edgemotion.errors import EdgemotionError
     from edgemotion.files import read_json
     from edgemotion.measure.selection import check_gates
     from edgemotion.report.tables import gates_table
 
-    try:
+    with one_line_errors():
         selection = read_json(ROOT / "reports/select.json")
         print(gates_table(selection))
         check_gates(selection)
-    except EdgemotionError as error:
-        sys.exit(f"error: {error}")
 
 
 # What is measured in seconds or bytes of memory, and what is made from it, may differ between two clones.
