@@ -70,7 +70,7 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
     assert environment["packages"]["numpy"]
-    assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact\n")
+    assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact, 12 epochs\n")
     assert (folder / "summary.json").read_bytes() == Path("reports/summary.json").read_bytes()
 
 
@@ -138,7 +138,7 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     update_readme()
     text = readme.read_text()
     assert text.startswith(
-        "# Title\n<!-- results -->\n\n### [a-run](reports/published/a-run/): synthetic, network compact\n"
+        "# Title\n<!-- results -->\n\n### [a-run](reports/published/a-run/): synthetic, network compact, 12 epochs\n"
     )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_text
+from edgemotion.report.lock import lookup, parse_yaml
 from edgemotion.report.summary import control_verdicts
 from edgemotion.report.tables import percent, points, results_table
 
@@ -32,7 +33,7 @@ def results_block(published: Path | str = PUBLISHED, names: Sequence[str] = ()) 
 
 
 def section(folder: Path) -> str:
-    """What follows the name of a published run: dataset and network, the table, the machine and the verdicts."""
+    """What follows the name of a published run: dataset, network and epochs, the table, the machine and verdicts."""
     summary, machine = read_json(folder / "summary.json"), read_json(folder / "environment.json")
     flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
@@ -47,7 +48,9 @@ def section(folder: Path) -> str:
     if slower:
         notes += f" Slower than fp32 here: {', '.join(slower)}."
     choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
-    title = f": {summary['dataset']}, network {summary['network']}"
+    params = parse_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
+    epochs = lookup(params, "train.epochs")
+    title = f": {summary['dataset']}, network {summary['network']}, {epochs} epochs"
     return f"{title}\n\n{results_table(summary)}\n{notes}\n" + (f"\n{choices}" if choices else "")
 
 
