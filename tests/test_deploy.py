@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file, write_json
 from edgemotion.runtime import Classifier
+from edgemotion.runtime.champion import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 DOCKER, DEPLOY = ROOT / "dockerfiles", ROOT / "deploy"
@@ -300,6 +301,17 @@ def test_prepared_graph_holds_only_what_tensorrt_reads_and_answers_alike(tmp_pat
     info = json.loads((target / "model_info.json").read_text())
     assert (info["method"], info["parent"], info["quantized"]) == ("tensorrt", "tiny", True)
     assert "parity" not in info
+
+
+def test_the_shipped_champion_can_be_prepared(tmp_path: Path) -> None:
+    load(DEPLOY / "jetson/prepare.py").prepare(SHIPPED, tmp_path / "target")
+    model = onnx.load(tmp_path / "target/model.onnx")
+    assert {node.op_type for node in model.graph.node if "images" in node.input} == {"Cast"}
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (64, 6, 6)).astype(np.uint8)
+    images = np.stack([cv2.resize(image, (48, 48), interpolation=cv2.INTER_CUBIC) for image in coarse])[..., None]
+    before, after = (Classifier(folder).run(images)[1] for folder in (SHIPPED, tmp_path / "target"))
+    assert np.abs(before - after).max() < 0.05 < before.std(0).max()
 
 
 def test_tensorrt_runner_refuses_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from edgemotion.runtime import Classifier, load_variant
 
 METHOD = "tensorrt"
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
+# They put pixels elsewhere and change none of them.
+MOVES = ("Transpose", "Slice", "Pad", "Concat")
 
 
 def prepare(source: Path, target: Path) -> None:
@@ -54,11 +56,12 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = [helper.make_node("Cast", ["images"], ["images_float"], to=TensorProto.FLOAT, name="images_float")]
-    # Tensors that hold the image's own pixels, in any order of axes.
+    # Tensors that hold the image's own pixels, in any order.
     pixels = {"images": "images_float"}
     for node in graph.node:
-        if node.op_type == "Transpose" and node.input[0] in pixels:
-            node.input[0] = pixels[node.input[0]]
+        if node.op_type in MOVES and node.input[0] in pixels:
+            for number, name in enumerate(node.input):
+                node.input[number] = pixels.get(name, name)
             pixels[node.output[0]] = node.output[0]
             nodes.append(node)
         elif node.op_type == "Cast" and node.input[0] in pixels:
