@@ -133,10 +133,10 @@ def compare(c: Context, names: str = "", published: bool = False, output: str = 
     """Compare DVC experiments and published runs in one table and figure."""
     from edgemotion.report import compare as comparison
     from edgemotion.report.experiments import gather
-    from edgemotion.report.readme import update_readme
+    from edgemotion.report.readme import published_runs, update_readme
 
     wanted, folder = [name.strip() for name in names.split(",") if name.strip()], ROOT / output
-    folders = sorted(path.parent for path in (ROOT / "reports/published").glob("*/summary.json"))
+    folders = published_runs(ROOT / "reports/published")
     with one_line_errors():
         experiments, left_out = gather(ROOT, wanted, folders if published or wanted else [])
         for reason in left_out:

@@ -212,7 +212,7 @@ def test_readme_is_current() -> None:
     assert text == current, "rebuild it with edgemotion.report.readme.update_readme()"
     for path in (ROOT / "reports/published").glob("*/summary.json"):
         text = (path.parent / "README.md").read_text(encoding="utf-8")
-        assert text == f"# {path.parent.name}{section(path.parent)}"
+        assert text == section(f"# {path.parent.name}", path.parent)
 
 
 def test_studies_of_the_run_go_with_it(finished: Settings) -> None:

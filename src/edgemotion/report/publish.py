@@ -66,7 +66,7 @@ def publish(name: str, root: Path | str = ".") -> Path:
             shutil.copyfile(source, target)
         for path in studies(root, summary["variants"]["fp32"]["weights_sha256"]):
             shutil.copyfile(root / path, partial / Path(path).name)
-        write_text(partial / "README.md", f"# {name}{section(partial)}")
+        write_text(partial / "README.md", section(f"# {name}", partial))
     return folder
 
 

@@ -23,17 +23,22 @@ def results_block(published: Path | str = PUBLISHED, names: Sequence[str] = ()) 
 
     Raises EdgemotionError for a name under which nothing is published.
     """
-    found = {path.parent.name: path.parent for path in sorted(Path(published).glob("*/summary.json"))}
+    found = {folder.name: folder for folder in published_runs(published)}
     if unknown := [name for name in names if name not in found]:
         raise EdgemotionError(f"the README shows {unknown[0]!r}, which is not in {published}; name a published run")
     shown = list(names) or list(found)
-    sections = [f"### [{name}]({PUBLISHED}/{name}/){section(found[name])}" for name in shown]
+    sections = [section(f"### [{name}]({PUBLISHED}/{name}/)", found[name]) for name in shown]
     links = ", ".join(f"[{name}]({PUBLISHED}/{name}/)" for name in found if name not in shown)
     return "\n".join(sections) + (f"\nAlso published: {links}.\n" if links else "")
 
 
-def section(folder: Path) -> str:
-    """What follows the name of a published run: dataset, network and epochs, the table, the machine and verdicts."""
+def published_runs(published: Path | str = PUBLISHED) -> list[Path]:
+    """The folders of the published runs, by name."""
+    return sorted(path.parent for path in Path(published).glob("*/summary.json"))
+
+
+def section(name: str, folder: Path) -> str:
+    """A published run under the heading `name`: dataset, network and epochs, the table, the machine and verdicts."""
     summary, machine = read_json(folder / "summary.json"), read_json(folder / "environment.json")
     flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
@@ -50,7 +55,7 @@ def section(folder: Path) -> str:
     choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
     params = parse_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
     epochs = lookup(params, "train.epochs")
-    title = f": {summary['dataset']}, network {summary['network']}, {epochs} epochs"
+    title = f"{name}: {summary['dataset']}, network {summary['network']}, {epochs} epochs"
     return f"{title}\n\n{results_table(summary)}\n{notes}\n" + (f"\n{choices}" if choices else "")
 
 
@@ -96,6 +101,6 @@ def current_readme(text: str, published: Path | str = PUBLISHED) -> str:
 def update_readme(readme: Path | str = "README.md", published: Path | str = PUBLISHED) -> None:
     """Regenerate the blocks of the README and the README of each published run from what is published."""
     readme = Path(readme)
-    for folder in sorted(path.parent for path in Path(published).glob("*/summary.json")):
-        write_text(folder / "README.md", f"# {folder.name}{section(folder)}")
+    for folder in published_runs(published):
+        write_text(folder / "README.md", section(f"# {folder.name}", folder))
     write_text(readme, current_readme(readme.read_text(encoding="utf-8"), published))
