@@ -1,6 +1,7 @@
 """The schema accepts everything in configs/ and names what is wrong in anything else."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,10 @@ def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
     study = load(OmegaConf.create(composed("+experiment=fer2013", "compression=study")))
     assert study.prune["pruned"].method == default.prune["pruned"].method == "structured"
     assert (study.data, study.train) == (chosen.data, chosen.train)
+    official = load(OmegaConf.create(composed("+experiment=fer2013_official")))
+    assert (official.data.drop_leaks, official.data.args) == (False, {"val_kept": 0.2})
+    assert official.train == replace(chosen.train, epochs=official.train.epochs)
+    assert (official.variants, official.quantize) == (chosen.variants, chosen.quantize)
 
 
 def test_params_are_read_without_hydra(tmp_path: Path) -> None:

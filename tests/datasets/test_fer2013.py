@@ -59,9 +59,9 @@ def table_rows(order: str) -> list[str]:
     return rows
 
 
-def records(path: Path, channels: int = 1) -> list[Record]:
+def records(path: Path, channels: int = 1, **args: float) -> list[Record]:
     with opened(path) as zipped:
-        return list(registry.call("layout", "fer2013", zipped, channels=channels, args={}))
+        return list(registry.call("layout", "fer2013", zipped, channels=channels, args=args))
 
 
 def splits_of(
@@ -94,6 +94,37 @@ def test_folders_and_tables_give_identical_splits(
     # The usages mean train, val and test, in this order of the image numbers.
     order_of_images = np.concatenate([folders[split].images[..., 0] for split in ("test", "val", "train")])
     assert (order_of_images == IMAGES).all()
+
+
+def test_part_of_val_joins_train_by_its_pixels_and_is_told(tmp_path: Path) -> None:
+    # Each of them twice.
+    images = np.tile(np.random.default_rng(1).integers(0, 256, (100, 48, 48), dtype=np.uint8), (2, 1, 1))
+    rows = [f"3,{' '.join(map(str, image.ravel().tolist()))},PublicTest" for image in images]
+    rows += [f"3,{PLAIN},Training", f"3,{PLAIN},PrivateTest"]
+    table = write_table(tmp_path / "table.zip", "fer2013.csv", "emotion,pixels,Usage", rows)
+    encoded = {f"test/happy/PublicTest_{n:03}.png": cv2.imencode(".png", image)[1] for n, image in enumerate(images)}
+    folders = write_zip(tmp_path / "folders.zip", {name: content.tobytes() for name, content in encoded.items()})
+
+    given = records(table, val_kept=0.4)
+    splits = [record.split for record in given]
+    assert splits[:200] == [record.split for record in records(folders, val_kept=0.4)]
+    assert splits[200:] == ["train", "test"]
+    joined = [record for record in given[:200] if record.split == "train"]
+    assert 90 <= len(joined) <= 150
+    assert not {r.image.tobytes() for r in joined if r.image is not None} & {
+        r.image.tobytes() for r in given if r.split == "val" and r.image is not None
+    }
+    _, told = collect(given, CLASSES[3:4], 48, 48, 1)
+    assert told == [Finding("val image joined train", "train", record.id, "happy", "") for record in joined]
+    # A smaller share keeps a part of what a larger one keeps.
+    fewer = {record.id for record in records(table, val_kept=0.1) if record.split == "val"}
+    assert fewer < {record.id for record in given if record.split == "val"}
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1])
+def test_a_share_of_val_that_is_none_is_refused(tmp_path: Path, share: float) -> None:
+    with pytest.raises(EdgemotionError, match=rf"val_kept={share} must be above 0 and at most 1"):
+        records(write_folders(tmp_path / "a.zip"), val_kept=share)
 
 
 def test_a_file_outside_the_folder_layout_is_named(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text
-    assert "Slower than fp32 here: int8_dynamic." in text
+    assert "Slower than fp32 here: int8_dynamic. Told of the data: label outside (3), unreadable (2).\n" in text
     assert "stale" not in text and text.endswith("<!-- /results -->\nend\n")
     update_readme()
     assert readme.read_text() == text

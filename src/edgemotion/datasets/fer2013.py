@@ -28,17 +28,15 @@ CSV_SIZE = 48
 def fer2013(zipped: zipfile.ZipFile, *, channels: int, val_kept: float = 1.0) -> Iterator[Record]:
     """Yield every image, in the order of the member names or of the rows.
 
-    About a share `val_kept` of val stays val and the rest joins train, which is told: for a last training once all
+    About a share `val_kept` of val stays val; the rest joins train, image by image told, for a last training once all
     choices are made. Images of identical pixels stay together. Raises EdgemotionError for a share outside (0, 1].
     """
     if not 0 < val_kept <= 1:
         raise EdgemotionError(f"layout fer2013: val_kept={val_kept} must be above 0 and at most 1")
     tables = [name for name in sorted(zipped.namelist()) if PurePosixPath(name).name in CSV_NAMES]
     for record in csv_records(zipped, tables[0], channels) if tables else folder_records(zipped, channels):
-        moves = record.split == "val" and record.image is not None and place(record.image) >= val_kept
-        yield replace(record, split="train") if moves else record
-    if val_kept < 1:
-        yield Record(f"val_kept {val_kept}", "val", "", None, problem="part of val joined train")
+        joins = record.split == "val" and record.image is not None and place(record.image) >= val_kept
+        yield replace(record, split="train", problem="val image joined train") if joins else record
 
 
 def place(image: np.ndarray) -> float:

@@ -39,19 +39,22 @@ def published_runs(published: Path | str = PUBLISHED) -> list[Path]:
 
 def section(name: str, folder: Path) -> str:
     """A published run under the heading `name`: dataset, network and epochs, the table, the machine and verdicts."""
-    summary, machine = read_json(folder / "summary.json"), read_json(folder / "environment.json")
+    summary, machine, data = (read_json(folder / f"{name}.json") for name in ("summary", "environment", "data_report"))
     flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
     chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
     notes = (
         f"*Leak-free* leaves out test images that also stand in the published training split; "
-        f"{leaks(summary['variants']['fp32'], read_json(folder / 'data_report.json')['drop_leaks'])}. {chosen} "
+        f"{leaks(summary['variants']['fp32'], data['drop_leaks'])}. {chosen} "
         f"Latency of one image on {machine['cpu']}, {threads}; "
         f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."
     )
     slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
     if slower:
         notes += f" Slower than fp32 here: {', '.join(slower)}."
+    if data["layout_errors"]:
+        told = ", ".join(f"{kind} ({count:,})" for kind, count in data["layout_errors"].items())
+        notes += f" Told of the data: {told}."
     choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
     params = parse_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
     epochs = lookup(params, "train.epochs")
