@@ -1,4 +1,4 @@
-"""edgemotion: small, fast, trustworthy facial-emotion classifiers for edge devices."""
+"""edgemotion: small, fast facial-emotion classifiers for edge devices."""
 
 import os
 

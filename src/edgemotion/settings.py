@@ -187,7 +187,7 @@ class Select:
     max_accuracy_drop: float
     # In the recall of any one class on val, against fp32.
     max_worst_class_drop: float
-    # Share of val images on which a variant and its parent name the same class.
+    # Share of val images on which a variant names the class of what it was made from.
     min_agreement: float
     rank_by: str
     # Figures within this share of each other count as equal; then top-1 on val decides.

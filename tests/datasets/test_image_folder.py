@@ -71,6 +71,14 @@ def test_streams_are_numbered_and_their_frames_ordered(tmp_path: Path) -> None:
     assert {record.split for record in found} == {"streams"}
 
 
+def test_frames_stand_in_the_order_of_time_whatever_their_names_sort_like(tmp_path: Path) -> None:
+    names = [f"streams/{stream}/{frame}_sad.png" for stream in (10, 9) for frame in (10, 9, 100)]
+    found = records(write_zip(tmp_path / "a.zip", dict.fromkeys(names, png(0))))
+    assert [record.id for record in found] == [
+        f"streams/{stream}/{frame}_sad.png" for stream in (9, 10) for frame in (9, 10, 100)
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "others"),
     [
@@ -88,7 +96,7 @@ def test_an_image_outside_the_layout_is_named(tmp_path: Path, name: str, others:
         records(write_zip(tmp_path / "a.zip", dict.fromkeys([*others, name], png(0))))
 
 
-@pytest.mark.parametrize("name", ["streams/one/0001_sad.png", "streams/001/0001.png"])
+@pytest.mark.parametrize("name", ["streams/one/0001_sad.png", "streams/001/0001.png", "streams/001/first_sad.png"])
 def test_a_frame_outside_the_layout_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(EdgemotionError, match=rf"{name} is not streams/<number>/<frame>_<class>"):
         records(write_zip(tmp_path / "a.zip", {name: png(0)}))

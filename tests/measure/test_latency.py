@@ -1,5 +1,7 @@
 import os
 import time
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,13 +10,27 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.measure.latency import cut, interleave, percentiles, pinned, speedup, throughput
 
 
-def test_every_round_runs_all_in_a_rotated_order() -> None:
+def test_every_call_follows_every_other_about_equally_often() -> None:
+    seen: list[str] = []
+    calls = {name: lambda batch, name=name: seen.append(name) for name in "abcd"}
+    interleave(calls, [np.zeros(1)], rounds=1200, warmup=0)
+    rounds = [seen[start : start + 4] for start in range(0, len(seen), 4)]
+    assert all(sorted(names) == list("abcd") for names in rounds)
+    followed = Counter(pair for names in rounds for pair in pairwise(names))
+    # 1,200 rounds of three pairs each, over twelve pairs; five standard deviations of a binomial on either side.
+    assert len(followed) == 12 and all(abs(count - 300) < 80 for count in followed.values())
+    again, seen = list(seen), []
+    calls = {name: lambda batch, name=name: seen.append(name) for name in "abcd"}
+    interleave(calls, [np.zeros(1)], rounds=1200, warmup=0)
+    assert seen == again
+
+
+def test_every_round_runs_all_on_the_same_images() -> None:
     seen: list[tuple[str, int]] = []
     batches = [np.array([index]) for index in range(2)]
     calls = {name: lambda batch, name=name: seen.append((name, int(batch[0]))) for name in "abc"}
     times = interleave(calls, batches, rounds=3, warmup=1)
-    assert "".join(name for name, _ in seen) == "abc" + "bca" + "cab" + "abc"
-    # All variants of a round get the same images.
+    assert [sorted(name for name, _ in seen[start : start + 3]) for start in range(0, 12, 3)] == [list("abc")] * 4
     assert [batch for _, batch in seen] == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3
     assert {name: measured.shape for name, measured in times.items()} == {"a": (3,), "b": (3,), "c": (3,)}
 

@@ -106,8 +106,18 @@ GOOD = (0.75, 0.5, 0.6, 500_000)
             "worst_class_drop",
             "loses 0.12 recall of disgust on val, limit 0.10",
         ),
-        (GOOD, {"agreement": {"odd": 0.87}}, "agreement", "agrees with its parent on 0.87 of val, limit 0.90"),
-        (GOOD, {"agreement": {"odd": 0.8999}}, "agreement", "agrees with its parent on 0.8999 of val, limit 0.9000"),
+        (
+            GOOD,
+            {"agreement": {"odd": 0.87}},
+            "agreement",
+            "names the class of what it was made from on 0.87 of val, limit 0.90",
+        ),
+        (
+            GOOD,
+            {"agreement": {"odd": 0.8999}},
+            "agreement",
+            "names the class of what it was made from on 0.8999 of val, limit 0.9000",
+        ),
     ],
 )
 def test_each_gate_alone_stops_a_variant(
@@ -152,14 +162,22 @@ def test_within_a_tie_accuracy_decides() -> None:
 
 def test_where_accuracy_ranks_a_less_accurate_variant_is_called_so() -> None:
     found = choose(
-        {"best": (0.748, 0.4, 0.5, 100), "twin": (0.748, 0.4, 0.5, 100), "near": (0.747, 0.2, 0.3, 100)}, rank_by="top1"
+        {
+            "a slow one": (0.748, 0.45, 0.5, 100),
+            "best": (0.748, 0.4, 0.5, 100),
+            "twin": (0.748, 0.4, 0.5, 100),
+            "near": (0.747, 0.2, 0.3, 100),
+        },
+        rank_by="top1",
     )
     reasons = {name: entry["reason"] for name, entry in found["variants"].items() if entry["passed"]}
     assert reasons == {
-        "best": "passes all gates, best of 3 by top1 (0.748 top-1 on val)",
+        "best": "passes all gates, best of 4 by top1 (0.748 top-1 on val)",
         "twin": "passes, but only equals best in top1 and top-1 on val",
+        "a slow one": "passes and equals best in top-1 on val, but is slower (0.45 against 0.40 ms)",
         "near": "passes, but less accurate than best (0.747 against 0.748 top-1 on val)",
     }
+    assert [found["variants"][name]["rank"] for name in ("best", "twin", "a slow one", "near")] == [1, 2, 3, 4]
 
 
 figures = st.fixed_dictionaries(

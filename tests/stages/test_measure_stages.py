@@ -206,6 +206,14 @@ def test_temporal_restarts_the_filter_for_each_recording(workspace: Path) -> Non
     assert report["raw"] == report["smoothed"] == {"top1": 1.0, "flips_per_frame": 0.0}
 
 
+def test_recordings_out_of_order_keep_their_own_frames(workspace: Path) -> None:
+    labels, streams = [0] * 30 + [2] * 30 + [1] * 30, [10] * 30 + [2] * 30 + [10] * 30
+    write_split("data/prepared/streams", split_of(labels, streams=streams))
+    run(temporal, settings_of())
+    smoothed = read("reports/temporal/fp32.json")["smoothed"]
+    assert smoothed["top1"] > 0.9
+
+
 def test_profile_measures_all_variants(workspace: Path) -> None:
     run(profile, settings_of("variants=[fp32,int8_static]", "profile.batches=[1,8]"))
     report = read("reports/profile.json")

@@ -73,9 +73,9 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
     """Mark and drop images that stand in several splits; return cleaned splits, findings and their counts.
 
     Identity is that of the decoded pixels. The test split stays whole; with `drop_leaks` the training copy of a
-    val or test image and the val copy of a test image go, without it every split stays as published. `leaked`
-    marks val and test images with a copy in the training split as published, so that the leak-free part of a
-    split is the same under both protocols.
+    val or test image and the val copy of a test image go, without it every split stays as given. `leaked`
+    marks val and test images with a copy in the training split as given, so that the leak-free part of a
+    split is the same with and without.
     """
     pixels = {
         name: [fingerprint(image) for image in split.images] for name, split in splits.items() if name != "streams"

@@ -1,6 +1,7 @@
 """Any archive of class folders of images, with or without splits, and optional recorded sequences in streams/."""
 
 import hashlib
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
 FOLDERS = {**SPLIT_FOLDERS, "streams": "streams"}
+FRAME = re.compile("[0-9]+_.+")
 
 
 @register("layout")
@@ -38,14 +40,17 @@ def image_folder(
         train = {path: name for path, name in images.items() if splits[path] == "train"}
         splits |= draw(zipped, train, {"val": val}, channels, seed)
         yield Record(f"seed {seed}", "val", "", None, problem="no val folder: drawn from train by seed")
+    frames = [path for path in images if splits[path] == "streams"]
+    for path in frames:
+        if not (path.parent.name.isdecimal() and FRAME.fullmatch(path.stem)):
+            raise EdgemotionError(f"{zipped.filename}: {images[path]} is not streams/<number>/<frame>_<class>")
     for path, name in images.items():
-        image, split, group = decode(zipped.read(name), channels), splits[path], path.parent.name
-        if split != "streams":
-            yield Record(name, split, group, image)
-        elif group.isdecimal() and "_" in path.stem:
-            yield Record(name, split, path.stem.split("_", 1)[1], image, stream=int(group))
-        else:
-            raise EdgemotionError(f"{zipped.filename}: {name} is not streams/<number>/<frame>_<class>")
+        if splits[path] != "streams":
+            yield Record(name, splits[path], path.parent.name, decode(zipped.read(name), channels))
+    # In the order of time: the names alone would put frame 10 before frame 2.
+    for path in sorted(frames, key=lambda path: (int(path.parent.name), int(path.stem.split("_")[0]))):
+        label, name = path.stem.split("_", 1)[1], images[path]
+        yield Record(name, "streams", label, decode(zipped.read(name), channels), stream=int(path.parent.name))
 
 
 def place(images: Mapping[PurePosixPath, str], title: str) -> dict[PurePosixPath, str]:

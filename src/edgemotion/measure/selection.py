@@ -30,7 +30,12 @@ GATES = {
     "worst_class_drop": Gate(
         "worst class's recall lost on val", "at most", 2, "loses {} recall of {class} on val, limit {}"
     ),
-    "agreement": Gate("agreement with parent", "at least", 3, "agrees with its parent on {} of val, limit {}"),
+    "agreement": Gate(
+        "parity (same class as its origin)",
+        "at least",
+        3,
+        "names the class of what it was made from on {} of val, limit {}",
+    ),
 }
 
 
@@ -52,9 +57,9 @@ def select(
     """Gate every variant against the budget and fp32, and rank those that pass.
 
     All mappings go from the variant's name to its evaluation, profile and model_info; accuracy is that of the val
-    split, so that the test split chooses nothing. Agreement is the parity of model_info: with the parent on val, with
-    torch for an exported network. Figures of `rank_by` within a share `tie` of each other count as equal; then accuracy
-    decides. `champion` is None when no variant passes.
+    split, so that the test split chooses nothing. Agreement is the parity of model_info: with the parent, or with torch
+    for an exported network, whose pruning the accuracy gates judge. Figures of `rank_by` within a share `tie` of each
+    other count as equal; then accuracy decides. `champion` is None when no variant passes.
     Raises EdgemotionError for an unknown `rank_by`.
     """
     if rank_by not in RANKINGS:
@@ -110,9 +115,13 @@ def select(
 
 
 def rank(figures: Mapping[str, Mapping[str, float]], rank_by: str, tie: float) -> list[str]:
-    """Best first by one figure; next comes, of those within a share `tie` of the best left, the most accurate."""
+    """Best first by one figure; next comes, of those within a share `tie` of the best left, the most accurate.
+
+    Of equals in both, the faster and then the smaller comes first.
+    """
     sign = 1 if RANKINGS[rank_by][3] else -1
-    left = sorted(figures, key=lambda name: (sign * figures[name][rank_by], name))
+    costs = {name: (sign * own[rank_by], own["p50_ms"], own["size_bytes"], name) for name, own in figures.items()}
+    left = sorted(figures, key=costs.__getitem__)
     order = []
     while left:
         equals = [name for name in left if ties(figures[name][rank_by], figures[left[0]][rank_by], tie)]
@@ -162,6 +171,9 @@ def placing(name: str, order: list[str], figures: Mapping[str, Mapping[str, floa
     # Of equals the more accurate wins, so where accuracy itself ranks nobody less accurate equals the first.
     if own != best and (rank_by == "top1" or not ties(own, leading, tie)):
         return "passes, but {} than {} ({} against {} {})".format(worse, first, *distinct(own, best, digits), unit)
+    if rank_by == "top1" and figures[name]["p50_ms"] != figures[first]["p50_ms"]:
+        slower = distinct(figures[name]["p50_ms"], figures[first]["p50_ms"], 2)
+        return "passes and equals {} in top-1 on val, but is slower ({} against {} ms)".format(first, *slower)
     if figures[name]["top1"] == figures[first]["top1"]:
         return f"passes, but only equals {first} in {rank_by} and top-1 on val"
     less = distinct(figures[name]["top1"], figures[first]["top1"], 3)

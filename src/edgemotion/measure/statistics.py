@@ -7,15 +7,15 @@ ENDS = (2.5, 97.5)
 
 
 def paired_bootstrap(correct_a: np.ndarray, correct_b: np.ndarray, seed: int, resamples: int = 10000) -> list[float]:
-    """95 % percentile interval of accuracy(a) - accuracy(b), both bool [N] on the same images (Efron 1979).
+    """95 % percentile interval of accuracy(a) - accuracy(b) on the same images (Efron 1979).
 
-    Resampling images is drawing how many images only a has right, only b has, or neither decides: a multinomial.
+    Both are bool [N] or, where each image was classified after several trainings, the share of them float [N].
+    Resampling images is drawing how many have each of the differences that occur: a multinomial.
     """
-    difference = correct_a.astype(np.int64) - correct_b.astype(np.int64)
-    count = len(difference)
-    shares = [np.mean(difference == value) for value in (-1, 0, 1)]
-    drawn = np.random.default_rng(seed).multinomial(count, shares, size=resamples)
-    return interval((drawn[:, 2] - drawn[:, 0]) / count)
+    difference = correct_a.astype(np.float64) - correct_b.astype(np.float64)
+    values, counts = np.unique(difference, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(difference), counts / len(difference), size=resamples)
+    return interval(drawn @ values / len(difference))
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:

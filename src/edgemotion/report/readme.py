@@ -44,7 +44,7 @@ def section(name: str, folder: Path) -> str:
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
     chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
     notes = (
-        f"*Leak-free* leaves out test images that also stand in the published training split; "
+        f"*Leak-free* leaves out test images that also stand in the training split before any is dropped; "
         f"{leaks(summary['variants']['fp32'], data['drop_leaks'])}. {chosen} "
         f"Latency of one image on {machine['cpu']}, {threads}; "
         f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."

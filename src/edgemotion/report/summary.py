@@ -154,14 +154,14 @@ def control_verdicts(summary: Mapping[str, Any]) -> list[str]:
 
 
 def leak_verdict(evaluation: Mapping[str, Any], dropped: bool) -> str:
-    """One sentence on what the test images that also stand in the published training split change in top-1.
+    """One sentence on what the test images that also stand in the training split before any is dropped change in top-1.
 
     `dropped` says that training did without their copies: then they can be easier, but not learned by heart.
     """
     leaked, rest = evaluation["leaked"], evaluation["leak_free"]
     if not leaked["n"] or not rest["n"]:
         share = "All" if leaked["n"] else "None"
-        return f"{share} of the {evaluation['n']} test images stand in the published training split."
+        return f"{share} of the {evaluation['n']} test images stand in the training split before any is dropped."
     seen, unseen = (f"{percent(part['top1'])} {interval(part['top1_ci'], percent)}" for part in (leaked, rest))
     worth = points(evaluation["top1"] - rest["top1"])
     end = (
@@ -171,8 +171,8 @@ def leak_verdict(evaluation: Mapping[str, Any], dropped: bool) -> str:
         else f"training saw their copies, and that is worth up to {worth} points of top-1 on the whole split"
     )
     return (
-        f"Top-1 is {seen} on the {leaked['n']} test images that also stand in the published training split and "
-        f"{unseen} on the other {rest['n']}; {end}."
+        f"Top-1 is {seen} on the {leaked['n']} test images that also stand in the training split before any is "
+        f"dropped and {unseen} on the other {rest['n']}; {end}."
     )
 
 

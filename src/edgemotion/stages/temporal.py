@@ -31,7 +31,9 @@ def main(settings: Settings) -> None:
     raw = classifier.run(split.images)[1][order]
     labels, streams = split.labels[order], split.streams[order]
     # A filter that ran on would carry the last emotion of one recording into the next.
-    smoothed = np.concatenate([smooth(raw[streams == stream], **noise) for stream in np.unique(streams)])
+    smoothed = np.empty(raw.shape)
+    for stream in np.unique(streams):
+        smoothed[streams == stream] = smooth(raw[streams == stream], **noise)
 
     report = {
         "variant": name,

@@ -24,7 +24,7 @@ Digests = tuple[Mapping[str, str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Row:
-    """One change, and whether each val image was classified rightly after it: bool [seeds * N]."""
+    """One change, and whether each val image was classified rightly after it: bool [seeds,N]."""
 
     name: str
     changes: Mapping[str, Any]
@@ -35,14 +35,13 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    settings, data or code are other trainings. Only (train, val)
-    are read: the test split chooses nothing.
+    settings, data or code are other trainings. Only (train, val) are read: the test split chooses nothing.
     """
     rows = []
     for name, changes in {RECIPE: {}, **settings.ablation.rows}.items():
         changed = apply(settings, changes)
         correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
-        rows.append(Row(name, changes, np.concatenate(correct)))
+        rows.append(Row(name, changes, np.stack(correct)))
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
 
 
@@ -78,16 +77,20 @@ def train_once(
 
 
 def compare(row: Row, recipe: Row, seed: int, ablation: Ablation) -> dict[str, Any]:
-    """A row of the table; `gain` is what the change brings over the recipe, paired image by image and seed by seed."""
+    """A row of the table; `gain` is what the change brings over the recipe, paired image by image.
+
+    The interval is over images, each with its mean over the seeds; McNemar's test needs a single seed.
+    """
+    ours, theirs = row.correct.mean(0), recipe.correct.mean(0)
     return {
         "name": row.name,
         "changes": dict(row.changes),
         "epochs": ablation.epochs,
         "seeds": list(ablation.seeds),
-        "val_top1": round(float(row.correct.mean()), 6),
-        "gain": round(float(row.correct.mean() - recipe.correct.mean()), 6),
-        "gain_ci": paired_bootstrap(row.correct, recipe.correct, seed),
-        "mcnemar_p": round(mcnemar(row.correct, recipe.correct), 6),
+        "val_top1": round(float(ours.mean()), 6),
+        "gain": round(float(ours.mean() - theirs.mean()), 6),
+        "gain_ci": paired_bootstrap(ours, theirs, seed),
+        "mcnemar_p": round(mcnemar(row.correct[0], recipe.correct[0]), 6) if len(row.correct) == 1 else None,
     }
 
 
@@ -97,8 +100,11 @@ def markdown(table: list[dict[str, Any]]) -> str:
     for row in table:
         low, high = (f"{100 * end:+.1f}" for end in row["gain_ci"])
         gain = "" if row["name"] == RECIPE else f"{100 * row['gain']:+.1f} [{low}, {high}]"
-        p = "" if row["name"] == RECIPE else f"{row['mcnemar_p']:.3f}"
+        p = "" if row["name"] == RECIPE or row["mcnemar_p"] is None else f"{row['mcnemar_p']:.3f}"
         lines.append(f"| {row['name']} | {100 * row['val_top1']:.1f} % | {gain} | {p} |")
     first = table[0]
     seeds = f"{len(first['seeds'])} seed" + ("" if len(first["seeds"]) == 1 else "s")
-    return "\n".join(lines) + f"\n\n{first['epochs']} epochs each, {seeds}, measured on val.\n"
+    return "\n".join(lines) + (
+        f"\n\n{first['epochs']} epochs each, {seeds}, measured on val. The intervals are over images: they do not tell "
+        "how far trainings from other seeds would differ.\n"
+    )
