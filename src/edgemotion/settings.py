@@ -33,7 +33,7 @@ class Data:
     channels: int
     # Side of the square that frames a face, in heights of the box that YuNet draws around it.
     face_side: float
-    # Drop training images that also stand in val or test, and val images that also stand in test.
+    # Drop training images that also stand in val or test; false drops the val images that stand in train instead.
     drop_leaks: bool
 
 

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,8 @@ def test_a_difference_from_torch_is_refused() -> None:
     check_parity("fp32", {"max_abs_diff": 9.9e-5, "argmax_agreement": 1.0})
     with pytest.raises(EdgemotionError, match=r"fp32: the exported outputs differ from torch's by 0\.00012"):
         check_parity("fp32", {"max_abs_diff": 1.2e-4, "argmax_agreement": 1.0})
+    with pytest.raises(EdgemotionError, match=r"differ from torch's by nan"):
+        check_parity("fp32", {"max_abs_diff": math.nan, "argmax_agreement": 1.0})
 
 
 EXPORT = """

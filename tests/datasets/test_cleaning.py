@@ -59,13 +59,16 @@ def test_leaking_copies_are_dropped_and_the_test_split_stays_whole() -> None:
     assert counts["classes"]["test"] == {"angry": 1, "happy": 2}
 
 
-def test_the_official_splits_stay_whole_on_request() -> None:
-    splits, findings, counts = clean(published(), drop_leaks=False)
-    assert {name: split.ids for name, split in splits.items()} == {
-        name: split.ids for name, split in published().items()
+def test_the_training_split_stays_whole_on_request_and_val_yields() -> None:
+    splits, findings, counts = clean(published() | {"val": split_of("val", [1, 3, 4, 5])}, drop_leaks=False)
+    assert {name: splits[name].ids for name in ("train", "test", "streams")} == {
+        name: published()[name].ids for name in ("train", "test", "streams")
     }
-    assert counts["images"] == counts["images_published"] == {"train": 4, "val": 2, "test": 3, "streams": 1}
-    assert counts["leaks"]["dropped"] == {"train": 0, "val": 0}
+    # One stands in train, two in test.
+    assert splits["val"].ids == ["val3"] and not splits["val"].leaked.any()
+    assert counts["images"] == {"train": 4, "val": 1, "test": 3, "streams": 1}
+    assert counts["leaks"]["dropped"] == {"train": 0, "val": 3}
+    findings = clean(published(), drop_leaks=False)[1]
     assert findings == clean(published(), drop_leaks=True)[1]
 
 
@@ -77,7 +80,7 @@ def test_marks_and_counts_tell_of_the_splits_as_published(drop_leaks: bool) -> N
         "test1": False,
         "test2": False,
     }
-    assert splits["val"].leaked.tolist() == ([True] if drop_leaks else [True, False])
+    assert splits["val"].leaked.tolist() == ([True] if drop_leaks else [])
     assert not splits["train"].leaked.any()
     leaks = {name: counts["leaks"][name] for name in ("test_in_train", "val_in_train", "val_in_test")}
     assert leaks == {"test_in_train": 1, "val_in_train": 1, "val_in_test": 1}
@@ -150,9 +153,10 @@ def test_cleaned_splits_share_no_image_and_lose_no_other(train: list[int], val: 
     assert dropped["test"].ids == given_splits["test"].ids
     assert counts["leaks"]["test_in_train"] == sum(picture in train for picture in test)
     whole, _, _ = clean(given_splits, drop_leaks=False)
-    for name in ("val", "test"):
-        marks = dict(zip(whole[name].ids, whole[name].leaked.tolist(), strict=True))
-        assert dropped[name].leaked.tolist() == [marks[id_] for id_ in dropped[name].ids]
+    assert (whole["train"].ids, whole["test"].ids) == (given_splits["train"].ids, given_splits["test"].ids)
+    assert whole["val"].ids == [f"val{i}" for i, picture in enumerate(val) if picture not in {*train, *test}]
+    assert whole["test"].leaked.tolist() == dropped["test"].leaked.tolist() == [picture in train for picture in test]
+    assert dropped["val"].leaked.tolist() == [picture in train for picture in val if picture not in test]
 
 
 def record(split: str, label: str = "happy", image: np.ndarray | None = POOL[0], stream: int = 0) -> Record:

@@ -239,9 +239,11 @@ def test_prepared_splits_are_clean_and_everything_is_told(tmp_path: Path, monkey
         assert cv2.imread(f"reports/figures/{name}.png") is not None
 
 
-def test_the_official_splits_stay_whole_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_split_stays_whole_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = prepare_faces(tmp_path, monkeypatch, drop_leaks=False)
-    assert report["images"] == report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert report["images"] == report["images_published"] | {"val": 3 - report["leaks"]["dropped"]["val"]}
+    assert report["leaks"]["dropped"]["train"] == 0 < report["leaks"]["dropped"]["val"]
     assert read_split("data/prepared/test").leaked.tolist() == [False, True, False]
     assert not report["drop_leaks"]
 

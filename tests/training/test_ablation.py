@@ -78,6 +78,18 @@ def test_another_teacher_is_another_training() -> None:
     assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
+def test_other_pretrained_weights_are_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*_: object, **__: object) -> tuple[network.Network, list[dict[str, float]], Path]:
+        return given.network_of(), [], Path("none.pt")
+
+    monkeypatch.setattr(ablation, "train_network", trained)
+    settings = settings_of({}, "ablation.seeds=[1]", "+model.args.weights=start.pt")
+    for content in (b"one", b"other", b"other"):
+        Path("start.pt").write_bytes(content)
+        ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
+
+
 def test_the_difference_is_paired() -> None:
     recipe, change = np.array([[1, 1, 0, 0, 1, 0, 0, 0]], bool), np.array([[1, 1, 1, 1, 0, 1, 1, 1]], bool)
     settings = settings_of({})

@@ -205,6 +205,12 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: Path) -> None:
+    with pytest.raises(EdgemotionError, match=r"^the loss is no longer finite in epoch 1; lower train.learning_rate"):
+        train(tmp_path, learning_rate=1e30)
+    assert not (tmp_path / "train.pt").exists()
+
+
 def test_auto_takes_what_is_there() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 

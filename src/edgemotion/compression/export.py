@@ -108,7 +108,8 @@ def measure_parity(network: Network, model: onnx.ModelProto, images: np.ndarray,
 
 def check_parity(name: str, parity: dict[str, float]) -> None:
     """EdgemotionError where the exported file does not compute what the network does."""
-    if parity["max_abs_diff"] >= MAX_DIFFERENCE:
+    # Not a number is no small difference either.
+    if not parity["max_abs_diff"] < MAX_DIFFERENCE:
         raise EdgemotionError(
             f"{name}: the exported outputs differ from torch's by {parity['max_abs_diff']:.2g}, the limit is "
             f"{MAX_DIFFERENCE:g}; the exporter does not support an operation of this network"

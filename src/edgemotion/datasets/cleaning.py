@@ -72,10 +72,11 @@ def stack(entries: list[tuple[Record, np.ndarray]], classes: Sequence[str], shap
 def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split], list[Finding], dict[str, Any]]:
     """Mark and drop images that stand in several splits; return cleaned splits, findings and their counts.
 
-    Identity is that of the decoded pixels. The test split stays whole; with `drop_leaks` the training copy of a
-    val or test image and the val copy of a test image go, without it every split stays as given. `leaked`
-    marks val and test images with a copy in the training split as given, so that the leak-free part of a
-    split is the same with and without.
+    Identity is that of the decoded pixels. The test split stays whole. With `drop_leaks` the training copies of val and
+    test images go; without it the training split stays as given, and the val copies of training images go instead. Val
+    copies of test images go in any case, so choices are made on images that neither is trained upon nor tested on.
+    `leaked` marks val and test images with a copy in the training split as given, so that the leak-free part of the
+    test split is the same with and without.
     """
     pixels = {
         name: [fingerprint(image) for image in split.images] for name, split in splits.items() if name != "streams"
@@ -87,7 +88,7 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
     }
     dropped = {
         "train": np.array([drop_leaks and (pixel in val or pixel in test) for pixel in pixels["train"]], bool),
-        "val": np.array([drop_leaks and pixel in test for pixel in pixels["val"]], bool),
+        "val": np.array([pixel in test or (not drop_leaks and pixel in train) for pixel in pixels["val"]], bool),
     }
     cleaned = {
         "train": take(splits["train"], ~dropped["train"]),

@@ -16,7 +16,7 @@ from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
 from edgemotion.settings import Ablation, Settings, load
 from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.trained import teachers_sha256, train_network
+from edgemotion.training.trained import pretrained_sha256, teachers_sha256, train_network
 
 RECIPE = "recipe"
 Digests = tuple[Mapping[str, str], Mapping[str, str]]
@@ -35,7 +35,8 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    settings, data or code are other trainings. Only (train, val) are read: the test split chooses nothing.
+    pretrained weights, settings, data or code are other trainings. Only (train, val) are read: the test split chooses
+    nothing.
     """
     rows = []
     for name, changes in {RECIPE: {}, **settings.ablation.rows}.items():
@@ -64,8 +65,8 @@ def train_once(
     """Train a changed recipe from one seed, or read what it gave: bool [N] over val."""
     label = f"{name.replace(' ', '_')}-{seed}"
     identity = {"train": asdict(settings.train), "model": asdict(settings.model), "threads": settings.threads}
-    teachers = teachers_sha256(settings.train.distill.teacher)
-    path = cache / checkpoint_path(label, **identity, teachers=teachers, data=list(digests)).with_suffix(".json").name
+    identity |= pretrained_sha256(settings.model) | {"teachers": teachers_sha256(settings.train.distill.teacher)}
+    path = cache / checkpoint_path(label, **identity, data=list(digests)).with_suffix(".json").name
     if not path.is_file():
         trained, _, checkpoint = train_network(
             f"ablation-{label}", settings.model, settings.train, splits, digests, seed=seed, threads=settings.threads

@@ -48,7 +48,7 @@ def fit(
     answer for every batch as it is seen, changed and mixed (Beyer et al. 2022, arXiv 2106.05237); with the teacher
     `self` the network's own earlier answers to the same images do. The same arguments, thread count and machine type
     give the same bytes, also when the training was killed and starts again from `checkpoint`, which the caller removes
-    once it has kept the result.
+    once it has kept the result. Raises EdgemotionError for a loss that is no longer finite.
     """
     if precision not in ("fp32", "bf16"):
         raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
@@ -135,6 +135,11 @@ def fit(
                 "train_top1": float(totals[1]) / len(images),
                 **validate(average, val_images, val_labels, scale, precision),
             }
+            if not math.isfinite(row["train_loss"] + row["val_loss"]):
+                raise EdgemotionError(
+                    f"the loss is no longer finite in epoch {epoch}; lower train.learning_rate "
+                    f"({settings.learning_rate})"
+                )
             history.append(row)
             speed = len(images) / (time.perf_counter() - started)
             bar.set_postfix_str(

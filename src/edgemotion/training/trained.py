@@ -39,8 +39,7 @@ def train_network(
     train, val = splits
     _, height, width, channels = train.images.shape
     identity: dict[str, Any] = {"model": asdict(model), "train": asdict(settings), "seed": seed, "threads": threads}
-    if Path(weights := model.args.get("weights") or "").is_file():
-        identity["pretrained_sha256"] = sha256_file(weights)
+    identity |= pretrained_sha256(model)
     if teachers := teachers_sha256(settings.distill.teacher):
         identity["teachers_sha256"] = teachers
     checkpoint = checkpoint_path(name, **identity, classes=train.classes, data=list(digests))
@@ -64,6 +63,12 @@ def train_network(
         parent=None, method="train", settings=identity, data_sha256=dict(digests[0]),
     )  # fmt: skip
     return trained, history, checkpoint
+
+
+def pretrained_sha256(model: Model) -> dict[str, str]:
+    """The SHA-256 of the file that a model starts from, under the key `pretrained_sha256`; nothing where none is."""
+    weights = Path(model.args.get("weights") or "")
+    return {"pretrained_sha256": sha256_file(weights)} if weights.is_file() else {}
 
 
 def teachers_sha256(teacher: str) -> list[str]:
