@@ -1,8 +1,8 @@
 """The exported graph: what goes in and out, any batch size, and nothing in it about this machine."""
 
+import math
 import os
 import runpy
-import math
 import subprocess
 import sys
 from pathlib import Path
