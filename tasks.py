@@ -167,7 +167,12 @@ def ablation(c: Context, output: str = "reports") -> None:
         table = study.ablate(given, (train, val), digests, Path(".ablation"))
         write_json(
             Path(output) / "ablation.json",
-            {"dataset": given.data.name, "network": given.model.title, "data_sha256": digests[0], "rows": table},
+            {
+                "dataset": given.data.name,
+                "network": given.model.title,
+                "of": study.subject(given, digests),
+                "rows": table,
+            },
         )
         write_text(Path(output) / "ablation.md", study.markdown(table))
     print(study.markdown(table))

@@ -180,6 +180,27 @@ def test_a_failed_download_is_one_line(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for key in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(key, "http://127.0.0.1:9")
-    with pytest.raises(EdgemotionError, match="'imagenet' cannot be downloaded") as caught:
+    with pytest.raises(EdgemotionError, match="'imagenet' cannot be downloaded or read") as caught:
         network(name, 1, weights="imagenet")
     assert "\n" not in str(caught.value)
+
+
+class Code:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_no_code_of_a_kept_download_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    kept = tmp_path / "hub/checkpoints"
+    kept.mkdir(parents=True)
+    for weights in models.get_model_weights("mobilenet_v2"):
+        torch.save({"x": Code(tmp_path / "ran")}, kept / Path(weights.url).name)
+    with pytest.raises(EdgemotionError, match="'imagenet' cannot be downloaded or read") as caught:
+        mobilenet(1, weights="imagenet")
+    assert "\n" not in str(caught.value) and not (tmp_path / "ran").exists()

@@ -75,7 +75,7 @@ def write_test_split(root: Path, labels: np.ndarray, settings: Settings) -> None
         "unreadable": 2,
         "layout_errors": {"label outside": 3, "unreadable": 2},
         "images": {"train": 5000, "val": 780, "test": count, "streams": 0},
-        "images_published": {"train": 5070, "val": 800, "test": count, "streams": 0},
+        "images_given": {"train": 5070, "val": 800, "test": count, "streams": 0},
         "classes": {},
         "constant": 13,
         "duplicates": {
@@ -142,6 +142,7 @@ def write_variant(root: Path, name: str, labels: np.ndarray, easy: np.ndarray, s
         "weights_sha256": "a" * 64,
         "parameters": 700_000,
         "data_sha256": {"images.npy": "1" * 64, "labels.npy": "2" * 64},
+        "val_sha256": {"images.npy": "3" * 64, "labels.npy": "4" * 64},
     }
     if method == "static_int8":
         info["notes"] = {"calibration_method": "entropy", "per_channel": True, "float_layers": []}

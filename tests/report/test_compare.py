@@ -71,6 +71,8 @@ def test_table(rows: list[dict[str, Any]]) -> None:
     table = markdown(rows).split("\n\n")[0]
     assert len({line.count("|") for line in table.splitlines()}) == 1
     plain = cells(table, "plain")
+    leak_free = read_json("reports/evaluate/fp32.json")["leak_free"]["top1"]
+    assert plain["leak-free"] == f"{100 * leak_free:.1f} %"
     assert plain["top-1 [95 % CI]"].startswith("69.8 % [") and plain["size"] == "1.96 MB"
     assert plain["int8 top-1"] == "68.8 %" and plain["int8 drop, points [95 % CI]"].startswith("+1.0 [+")
     assert plain["int8 speed-up [95 % CI]"] == "2.26x [2.21, 2.30]"
@@ -96,6 +98,9 @@ def test_notes_say_what_does_not_compare(rows: list[dict[str, Any]]) -> None:
     alone = notes(rows[2:])
     assert "(one image, 1 thread)" in alone
     assert "epochs" not in alone and "datasets" not in alone and "detector" not in alone and "minutes" not in alone
+    kept = rows[2] | {"drop_leaks": False, "data_args": {"val_kept": 0.2}}
+    assert "plain trained with the copies of test images and with data.args {'val_kept': 0.2}." in notes([kept])
+    assert "copies" not in alone.replace("without a copy", "") and "data.args" not in alone
     assert "wall-clock" in notes([rows[2] | {"training_minutes": 3.0}])
     assert "mAP50" not in markdown(rows[2:])
 

@@ -49,6 +49,14 @@ def test_page_is_self_contained(settings: Settings) -> None:
     assert parser.open == []
 
 
+def test_page_tells_what_became_of_leaks(settings: Settings) -> None:
+    assert "train and val copies of its images were dropped" in page_of(settings)
+    path = "data/prepared/data_report.json"
+    write_json(path, read_json(path) | {"drop_leaks": False})
+    page = page_of(settings)
+    assert "the training split kept the copies of test images" in page and "were dropped" in page
+
+
 def test_page_tells_results_and_reasons(settings: Settings) -> None:
     settings.controls = {"int8_static": "int8_dynamic"}
     page = page_of(settings)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,6 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     } == set(figure_names(finished.variants)) - PICTURES
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
-    assert environment["packages"]["numpy"]
     assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact, 12 epochs\n")
     assert (folder / "summary.json").read_bytes() == Path("reports/summary.json").read_bytes()
 
@@ -101,6 +101,12 @@ def train_again() -> None:
     OmegaConf.save(lock, "dvc.lock")
 
 
+def prepare_again() -> None:
+    lock = OmegaConf.load("dvc.lock")
+    lock.stages["prepare"] = {"outs": [{"path": "data/prepared/data_report.json", "md5": "0"}]}
+    OmegaConf.save(lock, "dvc.lock")
+
+
 def lose_figure() -> None:
     Path("reports/figures/tradeoff.png").unlink()
 
@@ -114,6 +120,7 @@ def lose_figure() -> None:
         (change_settings, r"dvc\.lock ran report with another seed than params\.yaml"),
         (leave_champion, r"model\.onnx is there and reports/summary\.json has no champion"),
         (train_again, r"dvc\.lock ran report with another reports/profile\.json than was made last"),
+        (prepare_again, r"data_report\.json is not what dvc\.lock recorded for prepare"),
         (lose_figure, r"tradeoff\.png is missing"),
     ],
 )
@@ -217,12 +224,30 @@ def test_readme_is_current() -> None:
 
 def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
     info = read_json("models/variants/fp32/model_info.json")
-    write_json("reports/ablation.json", {"data_sha256": info["data_sha256"], "rows": []})
+    of = {"data_sha256": info["data_sha256"], "val_sha256": info["val_sha256"]}
+    of |= {"model": asdict(finished.model), "train": asdict(finished.train)}
+    del of["train"]["epochs"]
+    write_json("reports/ablation.json", {"of": of, "rows": []})
     write_json("reports/peers/peers.json", {"network": {"weights_sha256": info["weights_sha256"]}})
     for name in ("ablation.md", "peers/peers.md"):
         write_text(Path("reports") / name, "a table\n")
     names = {path.name for path in publish("demo").iterdir()}
     assert {"ablation.json", "ablation.md", "peers.json", "peers.md"} <= names and "front.json" not in names
+
+
+def test_a_study_of_another_recipe_is_refused(finished: Settings) -> None:
+    info = read_json("models/variants/fp32/model_info.json")
+    of = {"data_sha256": info["data_sha256"], "val_sha256": info["val_sha256"], "model": {"name": "lenet"}, "train": {}}
+    write_json("reports/ablation.json", {"of": of, "rows": []})
+    with pytest.raises(EdgemotionError, match=r"reports/ablation.json is of another network or data than this run"):
+        publish("demo")
+
+
+def test_a_variant_that_was_made_since_is_refused(finished: Settings) -> None:
+    path = Path("models/variants/int8_static/model_info.json")
+    write_json(path, read_json(path) | {"sha256": "0" * 64})
+    with pytest.raises(EdgemotionError, match=r"is not of the model that reports/summary.json measured as int8_static"):
+        publish("demo")
 
 
 def test_a_study_of_another_network_is_refused(finished: Settings) -> None:

@@ -228,7 +228,7 @@ def test_prepared_splits_are_clean_and_everything_is_told(tmp_path: Path, monkey
     assert splits["train"].labels.tolist() == [0, 1, 1]
     assert report["content_digest"] == content_digest("data/raw/faces.zip")
     assert report["images"] == {"train": 3, "val": 2, "test": 3, "streams": 1}
-    assert report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert report["images_given"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
     assert (report["dataset"], report["unreadable"], report["constant"]) == ("faces", 1, 1)
     assert report["leaks"]["dropped"] == {"train": 2, "val": 1}
     kinds = sorted(row["kind"] for row in read_csv("data/prepared/findings.csv"))
@@ -241,8 +241,8 @@ def test_prepared_splits_are_clean_and_everything_is_told(tmp_path: Path, monkey
 
 def test_the_training_split_stays_whole_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = prepare_faces(tmp_path, monkeypatch, drop_leaks=False)
-    assert report["images_published"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
-    assert report["images"] == report["images_published"] | {"val": 3 - report["leaks"]["dropped"]["val"]}
+    assert report["images_given"] == {"train": 5, "val": 3, "test": 3, "streams": 1}
+    assert report["images"] == report["images_given"] | {"val": 3 - report["leaks"]["dropped"]["val"]}
     assert report["leaks"]["dropped"]["train"] == 0 < report["leaks"]["dropped"]["val"]
     assert read_split("data/prepared/test").leaked.tolist() == [False, True, False]
     assert not report["drop_leaks"]
@@ -373,7 +373,7 @@ def test_the_real_fer2013_has_its_known_size_and_leaks(tmp_path: Path, monkeypat
     inspect.unwrap(prepare.main)(settings)
     report = read_json("data/prepared/data_report.json")
     # The challenge's own sizes; the duplicates also by Pillow and MD5 instead of OpenCV and BLAKE2.
-    assert report["images_published"] == {"train": 28709, "val": 3589, "test": 3589, "streams": 0}
+    assert report["images_given"] == {"train": 28709, "val": 3589, "test": 3589, "streams": 0}
     assert (report["leaks"]["test_in_train"], report["leaks"]["val_in_train"]) == (288, 280)
     assert report["duplicates"] == {
         "groups": 1516,

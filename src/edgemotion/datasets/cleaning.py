@@ -100,7 +100,7 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
     constants = find_constants(splits)
     counts = {
         "images": {name: len(split) for name, split in cleaned.items()},
-        "images_published": {name: len(split) for name, split in splits.items()},
+        "images_given": {name: len(split) for name, split in splits.items()},
         "classes": {name: count_classes(split) for name, split in cleaned.items()},
         "constant": len(constants),
         "duplicates": groups,

@@ -2,6 +2,8 @@
 
 import os
 import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ FLAGS = (
 )
 
 
+# Of what makes or measures a model; the light install has only the first two.
+PACKAGES = ("onnxruntime", "numpy", "torch", "onnx", "dvc", "hydra-core", "mlflow")
+
+
 def describe(threads: int) -> dict[str, Any]:
     """CPU model, its flags that matter for int8, threads of a session, cores of this process, and versions."""
-    import numpy
-    import onnxruntime
-
     source = Path("/proc/cpuinfo")
     cpu, flags = read_cpuinfo(source.read_text() if source.is_file() else "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -33,12 +36,17 @@ def describe(threads: int) -> dict[str, Any]:
         "flags": flags,
         "threads": threads,
         "cores": cores,
-        "versions": {
-            "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": numpy.__version__,
-        },
+        "versions": {"python": platform.python_version(), **installed()},
     }
+
+
+def installed() -> dict[str, str]:
+    """Versions of those of PACKAGES that are installed."""
+    versions = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def read_cpuinfo(text: str) -> tuple[str, list[str]]:

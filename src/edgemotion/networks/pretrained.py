@@ -1,6 +1,7 @@
 """Published weights in, a torchvision network with another head, stem and input size out."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -31,11 +32,12 @@ def read_weights(weights: str, published: str) -> dict[str, torch.Tensor]:
         from torchvision.models import get_weight
 
         try:
-            return dict(get_weight(published).get_state_dict(progress=True))
-        # An unreachable server is an OSError, a damaged download a RuntimeError.
-        except (OSError, RuntimeError) as error:
+            return dict(get_weight(published).get_state_dict(progress=True, check_hash=True, weights_only=True))
+        # An unreachable server is an OSError, a damaged download a RuntimeError, a file with code an UnpicklingError.
+        except (OSError, RuntimeError, UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
             raise EdgemotionError(
-                f"model.args.weights: 'imagenet' cannot be downloaded ({error}); give a state dict's path or null"
+                f"model.args.weights: 'imagenet' cannot be downloaded or read ({reason}); give a path or null"
             ) from None
     if not Path(weights).is_file():
         raise EdgemotionError(f"model.args.weights: {weights} is missing; give a state dict's path, 'imagenet' or null")

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgemotion.files import sha256_file, sha256_json
+from edgemotion.files import sha256_json
+from edgemotion.report.lock import parse_yaml
+
+SOURCES = ("src", "configs", "params.yaml", "dvc.yaml")
 
 
 def provenance(champion: str | None, reference: Mapping[str, Any]) -> dict[str, str]:
-    """Tags of a run: champion, digests of data, trained weights and dvc.lock, and the commit of the working directory.
+    """Tags of a run: champion, digests of data, trained weights and what dvc.lock says, the commit, and whether the
+    files that make a run differ from it.
 
     `reference` is the model_info of fp32, the variant of the trained network itself.
     """
@@ -19,10 +23,13 @@ def provenance(champion: str | None, reference: Mapping[str, Any]) -> dict[str, 
         "network_sha256": reference["weights_sha256"],
     }
     if Path("dvc.lock").is_file():
-        tags["dvc_lock_sha256"] = sha256_file("dvc.lock")
+        stages = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
+        # DVC writes down the report, which is at work here, when it has ended.
+        tags["dvc_lock_sha256"] = sha256_json({name: stage for name, stage in stages.items() if name != "report"})
     if commit := git("rev-parse", "HEAD"):
         tags["git_commit"] = commit
-        tags["git_dirty"] = str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()
+        # Reports and dvc.lock differ after every run; what must be as committed is what the run was made from.
+        tags["git_dirty"] = str(bool(git("status", "--porcelain", "--", *SOURCES))).lower()
     return tags
 
 

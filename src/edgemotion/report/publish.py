@@ -4,7 +4,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from edgemotion.files import read_json, replacing, sha256_file, write_json, writ
 from edgemotion.report.figures import figure_names
 from edgemotion.report.lock import contradiction, current, parse_yaml
 from edgemotion.report.readme import PUBLISHED, section
+from edgemotion.runtime.variant import INFO
+from edgemotion.training.ablation import subject
 
 COPIED = (
     "reports/summary.json",
@@ -22,16 +23,15 @@ COPIED = (
     "dvc.lock",
     "data/prepared/data_report.json",
 )
-# Studies beside the graph, where somebody has made them: the file that tells of which network or data, the keys that
-# lead to their SHA-256, and what goes with it.
+# Studies beside the graph, where somebody has made them: the file that tells what they were made of, and what goes
+# with it.
 STUDIES = {
-    "reports/ablation.json": (("data_sha256",), ("reports/ablation.md",)),
-    "reports/pareto/front.json": (("weights_sha256",), ("reports/pareto/front.md", "reports/pareto/pareto.png")),
-    "reports/peers/peers.json": (("network", "weights_sha256"), ("reports/peers/peers.md",)),
+    "reports/ablation.json": ("reports/ablation.md",),
+    "reports/pareto/front.json": ("reports/pareto/front.md", "reports/pareto/pareto.png"),
+    "reports/peers/peers.json": ("reports/peers/peers.md",),
 }
 # These show images of the dataset, which may not be ours to publish.
 PICTURES = ("samples", "gradcam", "augmentation", "mean_faces", "duplicates")
-PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "dvc", "hydra-core", "mlflow")
 
 
 def publish(name: str, root: Path | str = ".") -> Path:
@@ -49,6 +49,7 @@ def publish(name: str, root: Path | str = ".") -> Path:
     given = settings.read(root / "params.yaml")
     check_settings(summary, given)
     check_champion(summary, root / "models/champion")
+    check_variants(summary, root / "models/variants")
     check_lock(root)
     profile = read_json(root / "reports/profile.json")
     folder = root / PUBLISHED / name
@@ -56,7 +57,7 @@ def publish(name: str, root: Path | str = ".") -> Path:
         partial.mkdir()
         for path in COPIED:
             shutil.copyfile(root / path, partial / Path(path).name)
-        write_json(partial / "environment.json", profile["environment"] | {"packages": installed()})
+        write_json(partial / "environment.json", profile["environment"])
         for figure in set(figure_names(given.variants)) - set(PICTURES):
             source = root / "reports/figures" / f"{figure}.png"
             target = partial / "figures" / f"{figure}.png"
@@ -64,39 +65,30 @@ def publish(name: str, root: Path | str = ".") -> Path:
                 raise EdgemotionError(f"{source} is missing; run `dvc repro` before publishing")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        for path in studies(root, summary["variants"]["fp32"]["weights_sha256"]):
+        for path in studies(root, given):
             shutil.copyfile(root / path, partial / Path(path).name)
         write_text(partial / "README.md", section(f"# {name}", partial))
     return folder
 
 
-def studies(root: Path, weights_sha256: str) -> list[str]:
+def studies(root: Path, given: settings.Settings) -> list[str]:
     """The files of the studies that were made of this run; EdgemotionError for one of another network or data."""
+    info = read_json(root / "models/variants/fp32/model_info.json")
+    belongs = {
+        "reports/ablation.json": lambda study: study["of"] == subject(given, (info["data_sha256"], info["val_sha256"])),
+        "reports/pareto/front.json": lambda study: study["weights_sha256"] == info["weights_sha256"],
+        "reports/peers/peers.json": lambda study: study["network"]["weights_sha256"] == info["weights_sha256"],
+    }
     found = []
-    data_sha256 = read_json(root / "models/variants/fp32/model_info.json")["data_sha256"]
-    for path, (keys, others) in STUDIES.items():
+    for path, others in STUDIES.items():
         if not (root / path).is_file():
             continue
-        recorded = read_json(root / path)
-        for key in keys:
-            recorded = recorded[key]
-        if recorded not in (weights_sha256, data_sha256):
+        if not belongs[path](read_json(root / path)):
             raise EdgemotionError(
                 f"{root / path} is of another network or data than this run; make it again or remove it"
             )
         found += [path, *others]
     return found
-
-
-def installed() -> dict[str, str | None]:
-    """Versions of the packages that make the numbers; null for one that is not installed."""
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions
 
 
 def check_settings(summary: Mapping[str, Any], given: settings.Settings) -> None:
@@ -130,6 +122,17 @@ def check_champion(summary: Mapping[str, Any], champion: Path) -> None:
         )
 
 
+def check_variants(summary: Mapping[str, Any], variants: Path) -> None:
+    """The summary's variants must be those in models/variants, whichever stages ran since it was written."""
+    for name, entry in summary["variants"].items():
+        record = variants / name / INFO
+        if not record.is_file() or read_json(record)["sha256"] != entry["sha256"]:
+            raise EdgemotionError(
+                f"{record} is not of the model that reports/summary.json measured as {name}; run `dvc repro` before "
+                "publishing"
+            )
+
+
 def check_lock(root: Path) -> None:
     """What dvc.lock recorded must be one whole run with the settings of params.yaml, and every report must lie here."""
     lock, params = (parse_yaml((root / name).read_text(encoding="utf-8")) for name in ("dvc.lock", "params.yaml"))
@@ -140,7 +143,7 @@ def check_lock(root: Path) -> None:
             path = root / entry["path"]
             digest = entry.get("md5", "")
             # A folder's digest is that of a listing; the files that matter here are recorded one by one.
-            if not entry["path"].startswith("reports/") or digest.endswith(".dir"):
+            if digest.endswith(".dir") or not (entry["path"].startswith("reports/") or entry["path"] in COPIED):
                 continue
             if not path.is_file() or hashlib.md5(path.read_bytes()).hexdigest() != digest:
                 raise EdgemotionError(

@@ -46,6 +46,13 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
 
 
+def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
+    """What a table is of: the recipe but for its epochs, and the SHA-256 of the train and val arrays."""
+    recipe = {"model": asdict(settings.model), "train": asdict(settings.train)}
+    del recipe["train"]["epochs"]
+    return {**recipe, "data_sha256": dict(digests[0]), "val_sha256": dict(digests[1])}
+
+
 def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with dotted keys replaced, checked as params.yaml is; EdgemotionError names a key that is none."""
     config = OmegaConf.structured(settings)
