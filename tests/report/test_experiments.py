@@ -142,6 +142,15 @@ def test_published_folders_count_beside_experiments(project: Path, tmp_path: Pat
         read_published(folder)
 
 
+def test_two_runs_of_one_name_are_not_taken_for_each_other(project: Path, tmp_path: Path) -> None:
+    same, other = (published(project, tmp_path / name) for name in ("vit", "compact"))
+    assert [entry.name for entry in gather(project, ["vit"], [same])[0]] == ["vit"]
+    with pytest.raises(EdgemotionError, match=r"^'compact' is a DVC experiment and another run in .*compact; rename"):
+        gather(project, ["compact"], [other])
+    found, left_out = gather(project, published=[same, other])
+    assert [entry.name for entry in found] == ["vit"] and "rename it" in left_out[0]
+
+
 def test_outside_a_repository(tmp_path: Path) -> None:
     with pytest.raises(EdgemotionError, match="has no DVC experiments to list"):
         gather(tmp_path)

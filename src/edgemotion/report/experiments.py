@@ -81,7 +81,7 @@ def gather(
     """Read the named experiments in this order, or all; return them and why others were left out.
 
     A name is that of a DVC experiment or of one of the `published` folders, which all count as asked for. With names,
-    one that is missing or that is not one whole run is an EdgemotionError.
+    one that is missing, that is not one whole run, or that two different runs have is an EdgemotionError.
     """
     commits, folders = list_experiments(root), {folder.name: folder for folder in published}
     for name in names:
@@ -91,9 +91,13 @@ def gather(
     read, left_out = [], []
     for name in names or list(dict.fromkeys([*commits, *folders])):
         try:
-            read.append(
-                read_published(folders[name]) if name in folders else read_experiment(root, name, commits[name])
-            )
+            found = [read_published(folders[name])] if name in folders else []
+            found += [read_experiment(root, name, commits[name])] if name in commits else []
+            if found[0].summary != found[-1].summary:
+                raise EdgemotionError(
+                    f"{name!r} is a DVC experiment and another run in {folders[name]}; rename it with `dvc exp rename`"
+                )
+            read.append(found[0])
         except EdgemotionError as error:
             if names:
                 raise
