@@ -42,10 +42,13 @@ def test_a_folder_becomes_a_table(champion_folder: Path, tmp_path: Path, ending:
     for name, brightness in (("a.png", 0), ("deep/b.jpg", 255), ("c.webp", 128)):
         write(tmp_path / "in" / name, brightness)
     (tmp_path / "in/broken.png").write_bytes(b"x")
+    (tmp_path / "in/folder.jpg").mkdir()
     (tmp_path / "in/notes.txt").write_text("no image")
     target = tmp_path / f"out.{ending}"
     result = run("predict", tmp_path / "in", "--champion", champion_folder, "--output", target)
-    assert result.exit_code == 0 and "3 faces in" in result.output and "broken.png is damaged" in result.output
+    assert result.exit_code == 0 and "3 faces in" in result.stdout and "left out" not in result.stdout
+    for name in ("broken.png", "folder.jpg"):
+        assert f"left out: {name} is no image that OpenCV reads" in result.stderr
     if ending == "csv":
         table = rows(target)
     else:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -228,6 +229,44 @@ def test_installer_refuses_another_machine_and_a_wheel_that_is_none(tmp_path: Pa
     assert "unknown option --fast" in run("--fast")
     if "aarch64" not in subprocess.run(["uname", "-m"], capture_output=True, text=True).stdout:
         assert "64-bit" in run()
+
+
+def stubs(folder: Path, **scripts: str) -> dict[str, str]:
+    """An environment whose PATH finds these commands first."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(("found", "warned"), [(0, False), (1, True)])
+def test_installer_warns_where_the_memory_limit_is_not_enforced(tmp_path: Path, found: int, warned: bool) -> None:
+    # Python's -m, which would make the virtual environment, ends the script; without root it ends before.
+    environment = stubs(
+        tmp_path / "bin",
+        uname="echo aarch64",
+        getconf="echo 64",
+        getent="exit 0",
+        python3="test $1 = -c",
+        grep=f'test "$*" = "-qsw memory /sys/fs/cgroup/cgroup.controllers" && exit {found}; exit 2',
+    )
+    command = ["bash", str(DEPLOY / "raspberry_pi/install.sh")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ("append cgroup_enable=memory" in ended.stderr) == warned
+
+
+@pytest.mark.parametrize(("python", "complaint"), [("exit 1", "needs 3.11 or newer"), ("", "")])
+def test_an_engine_is_built_only_where_its_runner_can_run(tmp_path: Path, python: str, complaint: str) -> None:
+    load(DEPLOY / "jetson/prepare.py").prepare(SHIPPED, tmp_path / "prepared")
+    engine = tmp_path / "prepared/model.engine"
+    trtexec = 'for option; do case $option in --saveEngine=*) echo built >"${option#*=}" ;; esac; done'
+    environment = stubs(tmp_path / "bin", trtexec=trtexec, python3=python or f'exec {sys.executable} "$@"')
+    command = ["bash", str(DEPLOY / "jetson/build_engine.sh"), str(tmp_path / "prepared")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert complaint in ended.stderr and engine.is_file() == (not complaint)
+    assert ended.returncode == bool(complaint), ended.stderr
 
 
 def quantized_variant(folder: Path, offset: int) -> Path:

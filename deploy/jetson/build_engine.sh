@@ -16,6 +16,9 @@ batch=${2:-8}
 for name in model.onnx model_info.json; do
     [[ -f $folder/$name ]] || fail "$folder/$name is missing; make the folder with deploy/jetson/prepare.py"
 done
+# Not for this script, but for the engine's runner.
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+    || fail "python3 is $(python3 -V 2>&1), and the runner needs 3.11 or newer: JetPack 7"
 trtexec=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)
 [[ -x $trtexec ]] || fail "trtexec is missing; on a Jetson it comes with JetPack: apt-get install tensorrt"
 

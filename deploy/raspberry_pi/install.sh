@@ -36,6 +36,10 @@ done
 [[ $(uname -m) == aarch64 && $(getconf LONG_BIT) == 64 ]] || fail "this needs a 64-bit system (aarch64), not $(uname -m) with $(getconf LONG_BIT) bits"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed: Raspberry Pi OS bookworm or newer"
 python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3-venv is missing; apt-get install python3-venv"
+if ! grep -qsw memory /sys/fs/cgroup/cgroup.controllers; then
+    echo "warning: the memory cgroup is off, so nothing holds the service to its 512 MB; append cgroup_enable=memory to the" >&2
+    echo "         line in /boot/firmware/cmdline.txt and reboot" >&2
+fi
 [[ $EUID -eq 0 ]] || fail "it makes a user and a service; run it with sudo"
 
 if ! getent passwd edgemotion >/dev/null; then

@@ -107,8 +107,9 @@ def serve(
     threads: Threads = 1,
     workers: Annotated[int, typer.Option(min=1, help="Requests decoded and inferred at once.")] = 2,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 10_000_000,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Of an image.")] = 25_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of all images of a request together.")] = 25_000_000,
     max_batch: Annotated[int, typer.Option(min=1, help="Images of a request.")] = 64,
+    max_requests: Annotated[int, typer.Option(min=1, help="Received or answered at once; more get 503.")] = 64,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to receive and answer a request.")] = 30.0,
     api_key: Annotated[
         str | None, typer.Option(envvar="EDGEMOTION_API_KEY", help="Wanted in X-API-Key.", show_envvar=True)
@@ -120,6 +121,7 @@ def serve(
     with one_line_errors():
         try:
             from edgemotion.serve.app import create_app
+            from edgemotion.serve.connection import limited
             from edgemotion.serve.guard import log_as_json
         except ModuleNotFoundError as error:
             raise EdgemotionError(f"{error.name} is not installed; install edgemotion[serve]") from None
@@ -136,6 +138,7 @@ def serve(
             max_bytes=max_bytes,
             max_pixels=max_pixels,
             max_batch=max_batch,
+            max_requests=max_requests,
             timeout_s=timeout,
             api_key=api_key,
             cors=cors or [],
@@ -148,8 +151,11 @@ def serve(
         port=port,
         log_config=None,
         access_log=False,
+        http=limited(timeout),
         # A frame of a film that is only a little too large is told so, a larger one ends the connection.
         ws_max_size=max_bytes + 65_536,
+        # Images gain nothing by it, and a small message could inflate to a thousand times its size.
+        ws_per_message_deflate=False,
         # Open connections have as long to end as a request may take.
         timeout_graceful_shutdown=round(timeout) + 1,
     )

@@ -45,6 +45,8 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_camera_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(EdgemotionError, match=r"camera 97 cannot be opened.*--source synthetic or a video file"):
+    with pytest.raises(
+        EdgemotionError, match=r"camera 97 cannot be opened.*give another index, synthetic or a video file"
+    ):
         Camera(97)
     assert capfd.readouterr().err == ""

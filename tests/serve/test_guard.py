@@ -7,8 +7,10 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp, Message, Receive
 from starlette.websockets import WebSocketDisconnect
 
 from edgemotion.serve.app import create_app
@@ -32,6 +34,89 @@ def test_a_key_is_wanted_everywhere_but_for_health(champion_folder: Path) -> Non
         with client.websocket_connect("/stream", headers={"X-API-Key": "s3cret"}) as socket:
             socket.send_text("reset")
             assert socket.receive_json()["status"] == 200
+
+
+def test_a_path_that_only_begins_like_healths_needs_the_key(champion_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<h1>built</h1>")
+    with TestClient(create_app(Options(champion=champion_folder, page=tmp_path, api_key="s3cret"))) as client:
+        # httpx would resolve the dots itself.
+        for path in ("/health/%2e%2e/index.html", "/v2/health/%2e%2e/%2e%2e/index.html", "/health/other"):
+            assert client.get(path).status_code == 401
+        assert client.get("/health/live").status_code == 200
+
+
+async def call(application: ASGIApp, path: str, receive: Receive, *headers: tuple[bytes, bytes]) -> list[Message]:
+    """What the application answers to a POST, message by message."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*headers]}
+    await application(scope, receive, send)
+    return sent
+
+
+def test_more_requests_than_the_limit_are_sent_away(champion_folder: Path) -> None:
+    async def check() -> None:
+        application = create_app(Options(champion=champion_folder, max_requests=2))
+        arrived, finish = anyio.Semaphore(0), anyio.Event()
+
+        async def slow() -> Message:
+            arrived.release()
+            await finish.wait()
+            return {"type": "http.request", "body": b"no image"}
+
+        async def none() -> Message:
+            return {"type": "http.request"}
+
+        async with application.router.lifespan_context(application), anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(call, application, "/predict", slow)
+            for _ in range(2):
+                await arrived.acquire()
+            start, body = await call(application, "/predict", none)
+            assert start["status"] == 503 and "2 requests" in json.loads(body["body"])["detail"]
+            assert {(b"retry-after", b"1"), (b"connection", b"close")} <= set(start["headers"])
+            # A GET only; that the router says so shows that the guard let it pass.
+            assert (await call(application, "/health/live", none))[0]["status"] == 405
+            finish.set()
+        assert (await call(application, "/predict", none))[0]["status"] == 400
+
+    anyio.run(check)
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_server(
+    champion_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = create_app(Options(champion=champion_folder))
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    assert anyio.run(call, application, "/predict", gone) == []
+    assert not caplog.records
+    page = application.state.metrics.page().decode()
+    assert 'edgemotion_requests_total{route="/predict",status="499"} 1.0' in page
+
+
+@pytest.mark.parametrize(("path", "status"), [("/predict", 413), ("/predict/batch", 415), ("/nowhere", 404)])
+def test_a_body_that_nobody_reads_to_its_end_closes_the_connection(
+    champion_folder: Path, path: str, status: int
+) -> None:
+    application = create_app(Options(champion=champion_folder, max_bytes=100_000))
+    chunked = (b"transfer-encoding", b"chunked")
+
+    async def endless() -> Message:
+        return {"type": "http.request", "body": bytes(10_000), "more_body": True}
+
+    async def whole() -> Message:
+        return {"type": "http.request", "body": picture(1)}
+
+    start = anyio.run(call, application, path, endless, chunked)[0]
+    assert start["status"] == status and (b"connection", b"close") in start["headers"]
+    start = anyio.run(call, application, "/predict", whole, chunked)[0]
+    assert start["status"] == 200 and b"connection" not in dict(start["headers"])
 
 
 def test_no_origin_may_call_unless_it_is_named(champion_folder: Path) -> None:

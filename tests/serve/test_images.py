@@ -1,5 +1,7 @@
 """Decoding uploads: kinds, sizes before decoding, damage."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -43,6 +45,25 @@ def test_the_header_tells_the_size_that_opencv_decodes(ending: str, height: int,
 def test_every_sort_of_jpeg_is_complete(parameters: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     assert decode_image(encode(".jpg", image, *parameters), 2000).shape == image.shape
+
+
+# Fill bytes, a restart, a temporary marker, a stuffed zero, and bytes that belong to nothing.
+@pytest.mark.parametrize(
+    "between", [b"\xff\xff", b"\xff\xd3", b"\xff\x01", b"\xff\x00", b"\xff\x00\xff\xff\xd0\x00\x09\xc0"]
+)
+def test_what_stands_between_segments_is_passed_over_as_opencv_does(between: bytes) -> None:
+    content = encode(".jpg", np.zeros((40, 50, 3), np.uint8))
+    frame = content.index(b"\xff\xc0")
+    padded = content[:frame] + between + content[frame:]
+    assert image_size(padded, "JPEG") == (50, 40)
+    assert decode_image(padded, 2000).shape == (40, 50, 3)
+
+
+def test_a_jpeg_of_segments_alone_costs_little() -> None:
+    content = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 2_500_000
+    started = time.perf_counter()
+    assert refusal(content) == 422
+    assert time.perf_counter() - started < 0.5
 
 
 def test_lossless_and_extended_webp() -> None:

@@ -84,6 +84,23 @@ def test_the_name_of_a_damaged_file_of_a_batch_is_its_number(client: TestClient)
     assert answer.status_code == 415 and answer.json()["detail"].startswith("file 1: ")
 
 
+def test_the_pixels_of_a_request_are_counted_together(champion_folder: Path) -> None:
+    with TestClient(create_app(Options(champion=champion_folder, max_pixels=1000))) as client:
+        assert client.post("/predict/batch", files=[("files", picture(1))] * 2).status_code == 200
+        answer = client.post("/predict/sequence", files=[("files", picture(1))] * 3)
+        assert answer.status_code == 413 and "1200 pixels together" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("ending", [b"\r\n\r\n", b"y"])
+def test_a_form_of_many_parts_is_refused_before_it_is_parsed(client: TestClient, ending: bytes) -> None:
+    # With `y` no boundary is one, but the parser must look at each.
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + picture(1)
+    for many, status in ((10, 200), (30, 413)):
+        answer = client.post("/predict", content=part + (b"\r\n--x" + ending) * many + b"\r\n--x--", headers=headers)
+        assert answer.status_code == status, answer.text
+
+
 def test_forms_that_are_none(client: TestClient) -> None:
     broken = {"content-type": "multipart/form-data; boundary=x"}
     assert client.post("/predict", content=b"zz", headers=broken).status_code == 400

@@ -98,19 +98,30 @@ def changed(**change: Any) -> dict[str, Any]:
         (changed(data=[[1], [1, 2]]), 400),
         (changed(data="x" * 64), 400),
         (changed(data=None), 400),
+        (changed(data=[[[1, True] * 32]]), 400),
+        (changed(data=["x" * 50_000] + [""] * 10_000), 400),
         (changed(parameters={"binary_data_size": 64}), 400),
+        (changed(parameters={"binary_data_size": "\ud800"}), 400),
         (changed(parameters=[]), 400),
         (changed() | {"outputs": [{"name": "labels"}]}, 400),
         (changed() | {"outputs": "logits"}, 400),
+        (changed() | {"outputs": [{"name": "logits"}] * 2}, 400),
         (changed() | {"parameters": 1}, 400),
     ],
 )
 def test_what_does_not_follow_the_protocol_is_refused(client: TestClient, body: Any, status: int) -> None:
-    answer = client.post(INFER, json=body)
+    answer = client.post(INFER, content=json.dumps(body))
     assert answer.status_code == status and isinstance(answer.json()["detail"], str)
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "9999", "\u0661"])
+def test_an_id_may_be_any_string(client: TestClient, images: np.ndarray) -> None:
+    # Half of a surrogate pair, which JSON can write and UTF-8 cannot.
+    content = json.dumps(call(images, id="\ud800")).encode()
+    answer = client.post(INFER, content=content)
+    assert answer.status_code == 200 and answer.json()["id"] == "\ud800"
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "9999", "\u0661", "1" * 5000])
 def test_a_wrong_length_of_the_json_part(client: TestClient, length: str) -> None:
     headers = {b"Inference-Header-Content-Length": length.encode()}
     assert client.post(INFER, content=b"{}", headers=headers).status_code == 400

@@ -38,6 +38,26 @@ def turned(content: bytes, orientation: int) -> bytes:
     return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
 
 
+def disguised(width: int, height: int) -> bytes:
+    """A JPEG whose real frame header lies where a parser lands that takes FF00 for a segment and skips it.
+
+    A parser that does so finds a header of 8x8 pixels, which is a comment to others.
+    """
+    header = b"\xff\xc0\x00\x11\x08%s\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    real, false = (header % struct.pack(">HH", *size) for size in ((height, width), (8, 8)))
+    hidden = real + b"\xff\xfe" + struct.pack(">H", len(false) + 2)
+    jpeg = noise(side=8)
+    frame = jpeg.index(b"\xff\xc0")
+    tables = jpeg[2:frame] + jpeg[frame + len(real) :]
+    return b"\xff\xd8\xff\x00" + struct.pack(">H", len(hidden) + 2) + hidden + false + tables
+
+
+def with_thumbnail(content: bytes) -> bytes:
+    """A JPEG with another, whole, in its EXIF segment."""
+    exif = b"Exif\0\0" + noise(side=8)
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+
+
 def cmyk() -> bytes:
     """A JPEG of four components, made of a gray one by its headers: 8x8 pixels, all blocks empty."""
     quantization = b"\xff\xdb\x00\x43\x00" + bytes([1] * 64)
@@ -65,6 +85,7 @@ def corpus() -> dict[str, tuple[bytes, int]]:
         "jpeg start alone": (b"\xff\xd8\xff", 422),
         "jpeg start and end": (b"\xff\xd8\xff\xd9", 422),
         "cut jpeg": (jpeg[: len(jpeg) // 2], 422),
+        "cut jpeg with a thumbnail": (with_thumbnail(jpeg)[: len(jpeg) // 2], 422),
         "jpeg without end": (jpeg[:-2], 422),
         "jpeg of ones": (b"\xff\xd8" + b"\xff" * 500, 422),
         "png header alone": (png[:33], 422),
@@ -75,6 +96,7 @@ def corpus() -> dict[str, tuple[bytes, int]]:
         "cut webp": (noise(".webp")[:-40], 422),
         "bomb": (bomb(50_000, 50_000), 413),
         "long bomb": (bomb(8, 4_000_000), 413),
+        "jpeg of a hidden size": (disguised(32_000, 32_000), 413),
         "smallest": (picture(9, height=1, width=1), 200),
         "one row": (picture(9, height=1, width=3_000), 200),
         "jpeg": (jpeg, 200),
@@ -82,6 +104,7 @@ def corpus() -> dict[str, tuple[bytes, int]]:
         "turned jpeg": (turned(jpeg, 6), 200),
         "jpeg of unknown orientation": (turned(jpeg, 200), 200),
         "trailing bytes": (jpeg + b"\0" * 100, 200),
+        "jpeg and film": (with_thumbnail(jpeg) + b"\0\0\0\x18ftypmp42\xff\xd9 or \xff\xda\0\0", 200),
         "gray png": (cv2.imencode(".png", np.zeros((5, 6), np.uint8))[1].tobytes(), 200),
         "16-bit png": (cv2.imencode(".png", wide)[1].tobytes(), 200),
         "png with alpha": (cv2.imencode(".png", np.zeros((5, 6, 4), np.uint8))[1].tobytes(), 200),

@@ -32,9 +32,7 @@ class Camera(Feed):
             cv2.utils.logging.setLogLevel(level)
         if not shown:
             self.capture.release()
-            raise EdgemotionError(
-                f"camera {index} cannot be opened; give another index, --source synthetic or a video file"
-            )
+            raise EdgemotionError(f"camera {index} cannot be opened; give another index, synthetic or a video file")
         fps = self.capture.get(cv2.CAP_PROP_FPS)
         super().__init__(f"camera {index}", fps if 0 < fps < 1000 else CAMERA_FPS, live=True)
 

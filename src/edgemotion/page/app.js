@@ -34,7 +34,7 @@ async function askImage(kind, source) {
   return ask(kind, bitmap, [bitmap]);
 }
 
-// The stored samples: neither a colour profile nor transparency may change what the network gets.
+// The stored samples, whatever the colour profile, of opaque images: where a pixel is transparent a canvas drops colour.
 const bitmapOf = (source) => createImageBitmap(source, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
 
 let config;

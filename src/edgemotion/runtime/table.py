@@ -1,6 +1,7 @@
 """An image, a folder or a film in; one row for each face, and a CSV or parquet file of them, out."""
 
 import csv
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def folder_rows(folder: Path, files: Sequence[Path], reader: Reader) -> Iterator
     for path in tqdm(files, unit="image"):
         name = path.relative_to(folder).as_posix()
         if (image := read_image(path)) is None:
-            tqdm.write(f"left out: {name} is damaged")
+            tqdm.write(f"left out: {name} is no image that OpenCV reads", sys.stderr)
             continue
         yield from reader.rows(image, file=name)
 
@@ -107,10 +108,10 @@ def film_rows(path: Path, reader: Reader) -> Iterator[Row]:
 
 
 def read_image(path: Path) -> np.ndarray | None:
-    """Decode a file to uint8 [H,W,3] BGR, upright; None for one that is no image."""
+    """Decode a file to uint8 [H,W,3] BGR, upright; None for one that is no image or cannot be read."""
     try:
         return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except (OSError, cv2.error):
         return None
 
 

@@ -14,7 +14,7 @@ from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.detector import Detector
 from edgemotion.runtime.faces import FaceFinder, classify_crops, crop_face, find_yunet
 from edgemotion.runtime.smoothing import KalmanSmoother
-from edgemotion.serve.images import UploadError, decode_image
+from edgemotion.serve.images import UploadError, decode_image, pixels
 from edgemotion.serve.options import Options
 
 # Of one inference; what is quicker may run in the event loop.
@@ -68,10 +68,14 @@ class Engine:
         """Decode a request's images, to the champion's channels; UploadError tells which of several it is about."""
         if len(contents) > self.options.max_batch:
             raise UploadError(413, f"{len(contents)} images are too many; send at most {self.options.max_batch}")
+        # One image's limit is that of decode_image; several are held together, so it is also that of their sum.
+        most = self.options.max_pixels
+        if len(contents) > 1 and (total := sum(map(pixels, contents))) > most:
+            raise UploadError(413, f"the images have {total} pixels together; at most {most} are taken in one request")
         started, images = time.perf_counter(), []
         for number, content in enumerate(contents):
             try:
-                images.append(decode_image(content, self.options.max_pixels, channels or self.variant.channels))
+                images.append(decode_image(content, most, channels or self.variant.channels))
             except UploadError as error:
                 if len(contents) == 1:
                     raise

@@ -65,14 +65,20 @@ class Parts:
         self.ended = True
 
 
+# Parts of a form beside its files.
+FIELDS = 16
 CALLBACKS = [name for name in vars(Parts) if name.startswith("on_")]
 
 
-def form_files(body: bytes, boundary: bytes, name: str) -> list[bytes]:
+def form_files(body: bytes, boundary: bytes, name: str, most: int) -> list[bytes]:
     """The contents of the files of one name, in their order.
 
-    Raises UploadError: 400 for a body that is broken or has no end, 422 for a form without such a file.
+    Raises UploadError: 400 for a body that is broken or has no end, 413 for more than `most` files and a few fields,
+    422 for a form without such a file.
     """
+    # Each costs the parser some microseconds, so those of a body full of them would hold up all other requests.
+    if body.count(b"\r\n--" + boundary) > most + FIELDS:
+        raise UploadError(413, f"the form has more than {most + FIELDS} parts; send fewer")
     parts = Parts(name)
     try:
         callbacks: Any = {callback: getattr(parts, callback) for callback in CALLBACKS}

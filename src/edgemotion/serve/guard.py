@@ -1,4 +1,4 @@
-"""The layer around every route: key, body limit, time limit, metrics and one log line a request."""
+"""The layer around every route: key, limits of requests, bytes and time, metrics and one log line a request."""
 
 import json
 import logging
@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 
 import anyio
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgemotion.errors import EdgemotionError
@@ -19,8 +20,11 @@ from edgemotion.serve.options import Options
 ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 LOG = logging.getLogger("edgemotion.requests")
 LEVELS = ("debug", "info", "warning", "error")
-# Liveness probes carry no key.
-OPEN = ("/health/", "/v2/health/")
+# Liveness probes carry no key and are answered under any load.
+OPEN = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+# As nginx counts a client that went away before its answer.
+GONE = 499
+CLOSE = (b"connection", b"close")
 
 
 class Guard:
@@ -28,6 +32,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, options: Options, metrics: Metrics) -> None:
         self.app, self.options, self.metrics = app, options, metrics
+        self.working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not self.permitted(scope):
@@ -39,13 +44,14 @@ class Guard:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, within its limits, and record how it ended."""
-        started, status, received, finished = time.perf_counter(), 0, 0, False
+        started, status, received, whole, finished = time.perf_counter(), 0, 0, False, False
         limit = self.options.max_bytes
 
         async def counting_receive() -> Message:
-            nonlocal received
+            nonlocal received, whole
             message = await receive()
             received += len(message.get("body", b""))
+            whole = not message.get("more_body")
             if received > limit:
                 raise UploadError(413, f"the request is larger than {limit} bytes")
             return message
@@ -54,13 +60,20 @@ class Guard:
             nonlocal status, finished
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # Nobody reads the rest of this body, which may have no end.
+                if not whole and CLOSE not in message["headers"] and header(scope, b"transfer-encoding"):
+                    message["headers"] = [*message["headers"], CLOSE]
             await send(message)
             finished = message["type"] == "http.response.body" and not message.get("more_body")
 
         self.metrics.active.inc()
+        self.working += 1
         try:
             if not self.permitted(scope):
                 await refuse(watching_send, 401, "wrong or missing X-API-Key")
+            elif self.working > self.options.max_requests and scope["path"] not in OPEN:
+                busy = f"{self.options.max_requests} requests are being answered; try again in a second"
+                await refuse(watching_send, 503, busy, (b"retry-after", b"1"))
             elif (announced := header(scope, b"content-length")).isdigit() and int(announced) > limit:
                 await refuse(watching_send, 413, f"the request is larger than {limit} bytes")
             else:
@@ -69,17 +82,20 @@ class Guard:
                         await self.app(scope, counting_receive, watching_send)
                 except UploadError as error:
                     await refuse(watching_send, error.status, error.detail)
+                except ClientDisconnect:
+                    status = GONE
                 except TimeoutError:
                     if not status:
                         await refuse(watching_send, 408, f"not finished within {self.options.timeout_s:g} seconds")
                     elif not finished:
                         raise
         finally:
+            self.working -= 1
             self.record(scope, status or 500, received, time.perf_counter() - started)
 
     def permitted(self, scope: Scope) -> bool:
         key = self.options.api_key
-        if key is None or scope["path"].startswith(OPEN):
+        if key is None or scope["path"] in OPEN:
             return True
         return secrets.compare_digest(header(scope, b"x-api-key"), key.encode())
 
@@ -110,11 +126,11 @@ def header(scope: Scope, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-async def refuse(send: Send, status: int, detail: str) -> None:
+async def refuse(send: Send, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
     """Answer as the routes do, and close: the rest of a body that nobody reads would block the connection."""
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *more, CLOSE]})
     await send({"type": "http.response.body", "body": body})
 
 

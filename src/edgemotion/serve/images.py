@@ -1,11 +1,21 @@
 """The bytes of an upload in, a decoded image out; what it claims to be is checked before anything is decoded."""
 
+import re
 import struct
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 KINDS = ("JPEG", "PNG", "WebP")
+# The start of a JPEG's segment: marker and length. The search passes, as libjpeg does, over FF00, fill bytes and the
+# markers that stand alone.
+SEGMENT = re.compile(rb"\xff[\x02-\xcf\xda-\xfe]..", re.DOTALL)
+# C4, C8 and CC lie in the range of frame headers and are none.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SCAN = 0xDA
+# Before the first scan; a few hundred carry the largest colour profiles and depth maps.
+MAX_SEGMENTS = 2000
 
 
 class UploadError(Exception):
@@ -77,21 +87,32 @@ def image_size(content: bytes, kind: str) -> tuple[int, int]:
 
 
 def jpeg_size(content: bytes) -> tuple[int, int]:
-    """Walk the segments of a JPEG (ITU-T T.81, B.1.1) to the frame header."""
-    place = 2
-    while True:
-        while content[place] != 0xFF:
-            place += 1
-        while content[place] == 0xFF:
-            place += 1
-        marker = content[place]
-        place += 1
-        # C4, C8 and CC lie in the range of frame headers and are none.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+    """The frame header of a JPEG; a file without one before its first scan is none that libjpeg decodes."""
+    for marker, place in jpeg_segments(content):
+        if marker in FRAMES:
             height, width = struct.unpack_from(">HH", content, place + 3)
             return width, height
-        if not (0xD0 <= marker <= 0xD9 or marker == 0x01):
-            place += struct.unpack_from(">H", content, place)[0]
+    return 0, 0
+
+
+def jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment of a JPEG (ITU-T T.81, B.1.1), to that of the first scan."""
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        found = SEGMENT.search(content, place)
+        if found is None:
+            return
+        place = found.end() - 2
+        marker = content[place - 1]
+        yield marker, place
+        if marker == SCAN:
+            return
+        place += content[place] << 8 | content[place + 1]
+
+
+def jpeg_scan(content: bytes) -> int:
+    """Where the first scan of a JPEG begins; the end of the file where none does."""
+    return next((place for marker, place in jpeg_segments(content) if marker == SCAN), len(content))
 
 
 def webp_size(content: bytes) -> tuple[int, int]:
@@ -113,8 +134,10 @@ def complete(content: bytes, kind: str) -> bool:
     """Whether the file's end is there: OpenCV decodes a cut JPEG to an image that is gray from the cut on."""
     match kind:
         case "JPEG":
-            # The end of an embedded thumbnail lies before the scan starts.
-            return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda") > 0
+            # The end of an embedded thumbnail lies before the scan. A film that a phone appends may hold any two bytes;
+            # the segments are walked only where these deceive the quick look.
+            end = content.rfind(b"\xff\xd9")
+            return end > content.rfind(b"\xff\xda") > 0 or end > jpeg_scan(content)
         case "PNG":
             return b"IEND" in content[-4096:]
     return len(content) >= struct.unpack_from("<I", content, 4)[0] + 8

@@ -22,10 +22,12 @@ class Options:
     workers: int = 2
     # Of a request's body.
     max_bytes: int = 10_000_000
-    # Of one image, before it is decoded.
+    # Of all images of one request, before they are decoded.
     max_pixels: int = 25_000_000
     # Images of one request.
     max_batch: int = 64
+    # Requests that are received or answered at once; each may hold max_bytes of memory.
+    max_requests: int = 64
     # To receive a request and to answer it.
     timeout_s: float = 30.0
     api_key: str | None = None

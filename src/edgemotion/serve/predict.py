@@ -38,12 +38,13 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "No image, or a body that is no form"},
     401: {"model": Failure, "description": "Wrong or missing X-API-Key, where the server wants one"},
     408: {"model": Failure, "description": "Not received and answered in time"},
-    413: {"model": Failure, "description": "Too many bytes, pixels or images"},
+    413: {"model": Failure, "description": "Too many bytes, pixels, images or parts of a form"},
     415: {"model": Failure, "description": "Neither JPEG, PNG nor WebP"},
     422: {"model": Failure, "description": "A damaged image, or a form without the file"},
+    503: {"model": Failure, "description": "Too many requests at once; Retry-After tells when to come back"},
 }
 NO_FACES: dict[int | str, dict[str, Any]] = {
-    503: {"model": Failure, "description": "No face detector; the answer says how to get it"}
+    503: {"model": Failure, "description": "No face detector, or too many requests at once; the answer says which"}
 }
 
 
@@ -123,7 +124,7 @@ async def read_one(request: Request) -> list[bytes]:
     boundary = form_boundary(request)
     if boundary is None:
         return [body]
-    contents = form_files(body, boundary, "file")
+    contents = form_files(body, boundary, "file", most_images(request))
     if len(contents) > 1:
         raise UploadError(422, "the form has several files named `file`; send one")
     return contents
@@ -134,4 +135,8 @@ async def read_many(request: Request) -> list[bytes]:
     boundary = form_boundary(request)
     if boundary is None:
         raise UploadError(415, "send a form (multipart/form-data) with one or more files named `files`")
-    return form_files(await request.body(), boundary, "files")
+    return form_files(await request.body(), boundary, "files", most_images(request))
+
+
+def most_images(request: Request) -> int:
+    return int(request.app.state.engine.options.max_batch)

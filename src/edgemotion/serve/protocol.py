@@ -2,12 +2,12 @@
 
 import json
 import math
+from itertools import chain
 from typing import Any
 
 import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from edgemotion.runtime.classifier import run_session
 from edgemotion.serve import VERSION
@@ -20,7 +20,8 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 # Of a request, the length of its JSON part; after it come the tensors' bytes.
 LENGTH = "inference-header-content-length"
 OUTPUTS = ("logits", "probabilities")
-REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in (400, 401, 404, 408, 413, 422)}
+REFUSED = (400, 401, 404, 408, 413, 422, 503)
+REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in REFUSED}
 INFER = {
     "requestBody": {
         "required": True,
@@ -107,6 +108,8 @@ def answer(engine: Engine, body: bytes, length: str | None) -> Response:
     for output in named:
         if output.get("name") not in OUTPUTS:
             raise UploadError(400, f"there is no output {output.get('name')!r}; there are {', '.join(OUTPUTS)}")
+    if len(named) > len({output["name"] for output in named}):
+        raise UploadError(400, "an output is named twice; name each once")
     arrays = dict(zip(OUTPUTS, run_session(engine.classifier.session, images), strict=True))
     outputs, tail = [], b""
     for output in named:
@@ -122,17 +125,21 @@ def answer(engine: Engine, body: bytes, length: str | None) -> Response:
     result = {"model_name": engine.variant.name, "model_version": engine.version, "outputs": outputs}
     if "id" in call:
         result["id"] = str(call["id"])
-    if not tail:
-        return JSONResponse(result)
+    # In ASCII, because an id may hold half of a surrogate pair, which has no bytes in UTF-8.
     head = json.dumps(result).encode()
+    if not tail:
+        return Response(head, media_type="application/json")
     return Response(head + tail, media_type="application/octet-stream", headers={LENGTH: str(len(head))})
 
 
 def read_call(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
     """The JSON part of a body and the bytes after it."""
-    if length is not None and not (length.isascii() and length.isdigit() and int(length) <= len(body)):
-        raise UploadError(400, f"the header {LENGTH} is {length!r}, the body has {len(body)} bytes")
-    end = len(body) if length is None else int(length)
+    end = len(body)
+    if length is not None:
+        # Of thousands of digits int() makes no number.
+        end = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else -1
+        if not 0 <= end <= len(body):
+            raise UploadError(400, f"the header {LENGTH} is {length[:20]!r}, the body has {len(body)} bytes")
     try:
         call = json.loads(body[:end])
     except (ValueError, RecursionError):
@@ -157,7 +164,7 @@ def read_images(call: dict[str, Any], binary: bytes, engine: Engine) -> np.ndarr
     else:
         values = np.frombuffer(binary, np.uint8)
         if size != len(binary):
-            raise UploadError(400, f"binary_data_size is {size}, but {len(binary)} bytes follow the JSON part")
+            raise UploadError(400, f"binary_data_size is {size!r}, but {len(binary)} bytes follow the JSON part")
     if values.size != math.prod(shape):
         raise UploadError(400, f"'images' has {values.size} values, but its shape {shape} needs {math.prod(shape)}")
     return values.astype(np.uint8).reshape(shape)
@@ -165,8 +172,12 @@ def read_images(call: dict[str, Any], binary: bytes, engine: Engine) -> np.ndarr
 
 def read_numbers(data: Any) -> np.ndarray:
     """JSON's numbers, in nested lists or in one, as int64 of 0..255 in one row."""
+    leaves = data if isinstance(data, list) else [data]
+    while leaves and all(isinstance(leaf, list) for leaf in leaves):
+        leaves = list(chain.from_iterable(leaves))
     try:
-        values = np.array(data)
+        # Of strings NumPy would make an array whose every element is as long as the longest.
+        values = np.array(data if set(map(type, leaves)) == {int} else None)
     except (ValueError, OverflowError):
         values = np.array(None)
     if values.dtype.kind != "i" or values.min(initial=0) < 0 or values.max(initial=0) > 255:

@@ -1,0 +1,37 @@
+"""What a connection may send before there is a request, and on a WebSocket; a real server, because only it has one."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from websockets.sync.client import connect
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_a_connection_is_limited_before_its_request(start_server: Callable[..., Any]) -> None:
+    server = start_server("--timeout", "1")
+
+    def answer(*sent: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as opened:
+            for part in sent:
+                opened.sendall(part)
+                # So that the server reads them one by one.
+                time.sleep(0.1)
+            received = b""
+            while part := opened.recv(10_000):
+                received += part
+            return received
+
+    started = time.monotonic()
+    assert answer() == b""
+    assert answer(HEAD) == b""
+    # The first request is answered, the second never ends.
+    assert answer(HEAD + b"\r\n", HEAD).count(b"200 OK") == 1
+    assert 3 <= time.monotonic() - started < 9
+    assert answer(HEAD + b"A: ", b"a" * 65_537).startswith(b"HTTP/1.1 400")
+    assert answer(HEAD + b"Connection: close\r\nA: " + b"a" * 30_000, b"a" * 30_000, b"\r\n\r\n").count(b"200 OK") == 1
+
+    with connect(f"ws://127.0.0.1:{server.port}/stream", compression="deflate") as stream:
+        assert stream.protocol.extensions == []
