@@ -23,6 +23,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file, write_json
 from edgemotion.runtime import Classifier
 from edgemotion.runtime.champion import SHIPPED
+from edgemotion.serve.options import Options
 
 ROOT = Path(__file__).parents[1]
 DOCKER, DEPLOY = ROOT / "dockerfiles", ROOT / "deploy"
@@ -496,3 +497,15 @@ def test_tensorrt_runner_batches_and_copies(tmp_path: Path, monkeypatch: pytest.
         ours.run(images.astype(np.float32))
     ours.close()
     assert not library.kept
+
+
+def test_the_limits_of_the_deployments_fit_into_their_memory() -> None:
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["api"]
+    unit = (DEPLOY / "raspberry_pi/edgemotion.service").read_text()
+    settings = re.search("^OPTIONS=(.*)$", (DEPLOY / "raspberry_pi/install.sh").read_text(), re.MULTILINE)
+    assert settings and "MemoryMax=512M" in unit and compose["deploy"]["resources"]["limits"]["memory"] == "512M"
+    for words in (compose["command"], settings[1].split()):
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        workers, requests, pixels = (int(given[f"--{name}"]) for name in ("workers", "max-requests", "max-pixels"))
+        # Bodies, and images of which OpenCV holds two copies while it decodes; the process itself takes under 150 MB.
+        assert requests * Options.max_bytes + workers * pixels * 6 < (512 - 150) * 2**20

@@ -57,9 +57,10 @@ install -m 0644 "$checkout/README.md" "$target/README.md"
 
 if [[ ! -e $settings ]]; then
     # Three requests at once with one thread each serve the most images a second; for one stream with the least delay
-    # it is --threads 3 --workers 1. --host 0.0.0.0 opens the API to the network: set a key first.
+    # it is --threads 3 --workers 1. The limits keep the worst case below MemoryMax of the unit. --host 0.0.0.0 opens the
+    # API to the network: set a key first.
     install -m 0600 /dev/stdin "$settings" <<'SETTINGS'
-OPTIONS=--host 127.0.0.1 --port 8000 --threads 1 --workers 3
+OPTIONS=--host 127.0.0.1 --port 8000 --threads 1 --workers 3 --max-requests 12 --max-pixels 12500000
 #EDGEMOTION_API_KEY=
 SETTINGS
 fi

@@ -33,7 +33,8 @@ class Data:
     channels: int
     # Side of the square that frames a face, in heights of the box that YuNet draws around it.
     face_side: float
-    # Drop training images that also stand in val or test; false drops the val images that stand in train instead.
+    # Drop training images that also stand in val or test; false drops the val images that stand in train instead. Val
+    # images that stand in test go in any case.
     drop_leaks: bool
 
 

@@ -143,10 +143,12 @@ def test_published_folders_count_beside_experiments(project: Path, tmp_path: Pat
 
 
 def test_two_runs_of_one_name_are_not_taken_for_each_other(project: Path, tmp_path: Path) -> None:
-    same, other = (published(project, tmp_path / name) for name in ("vit", "compact"))
+    same, other, whole = (published(project, tmp_path / name) for name in ("vit", "compact", "unfinished"))
     assert [entry.name for entry in gather(project, ["vit"], [same])[0]] == ["vit"]
     with pytest.raises(EdgemotionError, match=r"^'compact' is a DVC experiment and another run in .*compact; rename"):
         gather(project, ["compact"], [other])
+    # An experiment that did not run through stands in nobody's way.
+    assert [entry.name for entry in gather(project, ["unfinished"], [whole])[0]] == ["unfinished"]
     found, left_out = gather(project, published=[same, other])
     assert [entry.name for entry in found] == ["vit"] and "rename it" in left_out[0]
 

@@ -149,7 +149,7 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text
-    assert "Slower than fp32 here: int8_dynamic. Told of the data: label outside (3), unreadable (2).\n" in text
+    assert "Slower than fp32 here: int8_dynamic. Found in the data: label outside (3), unreadable (2).\n" in text
     assert "stale" not in text and text.endswith("<!-- /results -->\nend\n")
     update_readme()
     assert readme.read_text() == text
@@ -239,7 +239,7 @@ def test_a_study_of_another_recipe_is_refused(finished: Settings) -> None:
     info = read_json("models/variants/fp32/model_info.json")
     of = {"data_sha256": info["data_sha256"], "val_sha256": info["val_sha256"], "model": {"name": "lenet"}, "train": {}}
     write_json("reports/ablation.json", {"of": of, "rows": []})
-    with pytest.raises(EdgemotionError, match=r"reports/ablation.json is of another network or data than this run"):
+    with pytest.raises(EdgemotionError, match=r"reports/ablation.json is of another recipe, data or network than"):
         publish("demo")
 
 
@@ -252,6 +252,6 @@ def test_a_variant_that_was_made_since_is_refused(finished: Settings) -> None:
 
 def test_a_study_of_another_network_is_refused(finished: Settings) -> None:
     write_json("reports/pareto/front.json", {"weights_sha256": "0" * 64})
-    with pytest.raises(EdgemotionError, match=r"reports/pareto/front.json is of another network or data than this run"):
+    with pytest.raises(EdgemotionError, match=r"reports/pareto/front.json is of another recipe, data or network than"):
         publish("demo")
     assert not Path("reports/published/demo").exists()

@@ -30,6 +30,10 @@ def test_a_connection_is_limited_before_its_request(start_server: Callable[..., 
     # The first request is answered, the second never ends.
     assert answer(HEAD + b"\r\n", HEAD).count(b"200 OK") == 1
     assert 3 <= time.monotonic() - started < 9
+    # What comes between requests is none: without an end of it the connection would stay open.
+    assert answer(HEAD + b"\r\n", b"\r\n", b"\r\n").count(b"200 OK") == 1
+    chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert b"HTTP/1.1 400" in answer(chunked, b"0\r\nA: ", b"a" * 65_537)
     assert answer(HEAD + b"A: ", b"a" * 65_537).startswith(b"HTTP/1.1 400")
     assert answer(HEAD + b"Connection: close\r\nA: " + b"a" * 30_000, b"a" * 30_000, b"\r\n\r\n").count(b"200 OK") == 1
 

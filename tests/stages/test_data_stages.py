@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -305,7 +306,7 @@ def test_boxes_make_faces_of_the_prepared_images_and_layout_errors_are_listed(
         assert (faces.images[number, ..., 0] == wide).all()
     assert (faces.images[2] == whole.images[2]).all()
     said = capsys.readouterr().out.splitlines()
-    assert f"layout errors: {errors}" in said[-2]
+    assert f"told of the layout: {errors}" in said[-2]
     assert said[-1] == (
         f"data.digest is null, so any content is accepted; this archive's is {content_digest('data/raw/faces.zip')}"
     )
@@ -338,6 +339,19 @@ def test_one_local_folder_of_any_classes_goes_through_both_stages(
     assert report["classes"]["train"] == dict.fromkeys(classes, 6)
     assert report["classes"]["val"] == report["classes"]["test"] == dict.fromkeys(classes, 2)
     assert report["layout_errors"] == {"no split folders: drawn by seed": 1}
+
+
+def test_a_val_split_that_is_a_copy_of_test_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    encoded = [cv2.imencode(".png", noise)[1].tobytes() for noise in NOISE[:4]]
+    Path("data/raw").mkdir(parents=True)
+    with zipfile.ZipFile("data/raw/faces.zip", "w") as target:
+        for split, first in (("train", 0), ("val", 2), ("test", 2)):
+            for number, label in enumerate(("angry", "happy")):
+                target.writestr(f"{split}/{label}/0.png", encoded[first + number])
+    with pytest.raises(EdgemotionError, match="every image of the split 'val' also stands in another"):
+        inspect.unwrap(prepare.main)(load(parameters()))
+    assert not Path("data/prepared").exists()
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,9 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: Path) -> None:
-    with pytest.raises(EdgemotionError, match=r"^the loss is no longer finite in epoch 1; lower train.learning_rate"):
+    with pytest.raises(
+        EdgemotionError, match=r"^the loss is no longer finite in epoch 1; lower this training's learning rate"
+    ):
         train(tmp_path, learning_rate=1e30)
     assert not (tmp_path / "train.pt").exists()
 

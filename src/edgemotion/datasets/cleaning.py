@@ -74,7 +74,7 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
 
     Identity is that of the decoded pixels. The test split stays whole. With `drop_leaks` the training copies of val and
     test images go; without it the training split stays as given, and the val copies of training images go instead. Val
-    copies of test images go in any case, so choices are made on images that neither is trained upon nor tested on.
+    copies of test images go in any case, so choices are made on images that are neither trained nor tested on.
     `leaked` marks val and test images with a copy in the training split as given, so that the leak-free part of the
     test split is the same with and without.
     """
@@ -112,6 +112,15 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
         },
     }
     return cleaned, [*constants, *findings], counts
+
+
+def check_left(cleaned: dict[str, Split]) -> None:
+    """EdgemotionError for a train or val split of which cleaning left nothing."""
+    for name in ("train", "val"):
+        if not len(cleaned[name]):
+            raise EdgemotionError(
+                f"every image of the split {name!r} also stands in another; give it images of its own"
+            )
 
 
 def duplicates(splits: dict[str, Split], pixels: dict[str, list[str]]) -> tuple[list[Finding], dict[str, int]]:

@@ -35,11 +35,11 @@ def fer2013(zipped: zipfile.ZipFile, *, channels: int, val_kept: float = 1.0) ->
         raise EdgemotionError(f"layout fer2013: val_kept={val_kept} must be above 0 and at most 1")
     tables = [name for name in sorted(zipped.namelist()) if PurePosixPath(name).name in CSV_NAMES]
     for record in csv_records(zipped, tables[0], channels) if tables else folder_records(zipped, channels):
-        joins = record.split == "val" and record.image is not None and place(record.image) >= val_kept
+        joins = record.split == "val" and record.image is not None and share_of(record.image) >= val_kept
         yield replace(record, split="train", problem="val image joined train") if joins else record
 
 
-def place(image: np.ndarray) -> float:
+def share_of(image: np.ndarray) -> float:
     """A number of 0 to 1 that follows from the pixels alone, evenly spread."""
     return int(fingerprint(image), 16) / 2**128
 

@@ -22,12 +22,15 @@ FLAGS = (
 )
 
 
-# Of what makes or measures a model; the light install has only the first two.
-PACKAGES = ("onnxruntime", "numpy", "torch", "onnx", "dvc", "hydra-core", "mlflow")
+# Of what makes a model, where it is installed.
+PACKAGES = ("torch", "onnx", "dvc", "hydra-core", "mlflow")
 
 
 def describe(threads: int) -> dict[str, Any]:
     """CPU model, its flags that matter for int8, threads of a session, cores of this process, and versions."""
+    import numpy
+    import onnxruntime
+
     source = Path("/proc/cpuinfo")
     cpu, flags = read_cpuinfo(source.read_text() if source.is_file() else "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -36,7 +39,12 @@ def describe(threads: int) -> dict[str, Any]:
         "flags": flags,
         "threads": threads,
         "cores": cores,
-        "versions": {"python": platform.python_version(), **installed()},
+        "versions": {
+            "python": platform.python_version(),
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": numpy.__version__,
+            **installed(),
+        },
     }
 
 

@@ -31,7 +31,7 @@ GATES = {
         "worst class's recall lost on val", "at most", 2, "loses {} recall of {class} on val, limit {}"
     ),
     "agreement": Gate(
-        "parity (same class as its origin)",
+        "agreement with its origin",
         "at least",
         3,
         "names the class of what it was made from on {} of val, limit {}",
@@ -117,7 +117,7 @@ def select(
 def rank(figures: Mapping[str, Mapping[str, float]], rank_by: str, tie: float) -> list[str]:
     """Best first by one figure; next comes, of those within a share `tie` of the best left, the most accurate.
 
-    Of equals in both, the faster and then the smaller comes first.
+    Of those as accurate the one with the better figure, then the faster, then the smaller comes first.
     """
     sign = 1 if RANKINGS[rank_by][3] else -1
     costs = {name: (sign * own[rank_by], own["p50_ms"], own["size_bytes"], name) for name, own in figures.items()}

@@ -34,7 +34,8 @@ async function askImage(kind, source) {
   return ask(kind, bitmap, [bitmap]);
 }
 
-// The stored samples, whatever the colour profile, of opaque images: where a pixel is transparent a canvas drops colour.
+// The stored samples, whatever the colour profile. Only opaque images keep them: a canvas drops the colour of what is
+// transparent.
 const bitmapOf = (source) => createImageBitmap(source, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
 
 let config;

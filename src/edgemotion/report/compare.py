@@ -42,7 +42,7 @@ def row_of(experiment: Experiment, root: Path | str) -> Row:
         "experiment": experiment.name,
         "dataset": summary["dataset"],
         "drop_leaks": lookup(params, "data.drop_leaks"),
-        "data_args": lookup(params, "data.args"),
+        "val_kept": lookup(params, "data.args.val_kept"),
         "pixels": [lookup(params, f"data.{key}") for key in ("height", "width", "channels")],
         "network": summary["network"],
         "start": Path(lookup(params, "model.args.weights") or "scratch").name,
@@ -106,7 +106,7 @@ def notes(rows: Sequence[Row]) -> str:
     parts = [
         "Top-1, macro-F1, ECE, size, MACs and p50 are those of fp32; int8 is int8_static. Its drop and speed-up are "
         "over fp32 of the same row, paired on the same images and measured interleaved in one run. Leak-free is the "
-        "top-1 on test images without a copy in the training split.",
+        "top-1 on test images without a copy in the training split before any is dropped.",
         f"Latencies of different rows come from separate runs of the same protocol (one image, {pinned}) on the CPU "
         "that each run's report names, so between rows they compare only roughly.",
     ]
@@ -116,7 +116,7 @@ def notes(rows: Sequence[Row]) -> str:
         )
     for row in rows:
         data = ["with the copies of test images"] * (row["drop_leaks"] is False)
-        data += [f"with data.args {row['data_args']}"] * bool(row["data_args"])
+        data += [f"with all of val but a share of {row['val_kept']}"] * (row["val_kept"] is not None)
         if data:
             parts.append(f"{row['experiment']} trained {' and '.join(data)}.")
     if any(row["training_minutes"] is not None for row in rows):

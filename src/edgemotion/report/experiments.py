@@ -91,15 +91,28 @@ def gather(
     read, left_out = [], []
     for name in names or list(dict.fromkeys([*commits, *folders])):
         try:
-            found = [read_published(folders[name])] if name in folders else []
-            found += [read_experiment(root, name, commits[name])] if name in commits else []
-            if found[0].summary != found[-1].summary:
-                raise EdgemotionError(
-                    f"{name!r} is a DVC experiment and another run in {folders[name]}; rename it with `dvc exp rename`"
-                )
-            read.append(found[0])
+            if name in folders:
+                found = read_published(folders[name])
+                if clashes(root, found, commits.get(name)):
+                    raise EdgemotionError(
+                        f"{name!r} is a DVC experiment and another run in {folders[name]}; rename it with "
+                        "`dvc exp rename`"
+                    )
+            else:
+                found = read_experiment(root, name, commits[name])
+            read.append(found)
         except EdgemotionError as error:
             if names:
                 raise
             left_out.append(str(error))
     return read, left_out
+
+
+def clashes(root: Path | str, published: Experiment, commit: str | None) -> bool:
+    """Whether the DVC experiment of a published run's name, if there is a whole one, is another run."""
+    if commit is None:
+        return False
+    try:
+        return read_experiment(root, published.name, commit).summary != published.summary
+    except EdgemotionError:
+        return False

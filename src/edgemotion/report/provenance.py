@@ -8,7 +8,7 @@ from typing import Any
 from edgemotion.files import sha256_json
 from edgemotion.report.lock import parse_yaml
 
-SOURCES = ("src", "configs", "params.yaml", "dvc.yaml")
+SOURCES = ("src", "configs", "params.yaml", "dvc.yaml", "pyproject.toml")
 
 
 def provenance(champion: str | None, reference: Mapping[str, Any]) -> dict[str, str]:

@@ -11,10 +11,9 @@ from edgemotion import settings
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, replacing, sha256_file, write_json, write_text
 from edgemotion.report.figures import figure_names
-from edgemotion.report.lock import contradiction, current, parse_yaml
+from edgemotion.report.lock import contradiction, current, lookup, parse_yaml
 from edgemotion.report.readme import PUBLISHED, section
 from edgemotion.runtime.variant import INFO
-from edgemotion.training.ablation import subject
 
 COPIED = (
     "reports/summary.json",
@@ -23,12 +22,12 @@ COPIED = (
     "dvc.lock",
     "data/prepared/data_report.json",
 )
-# Studies beside the graph, where somebody has made them: the file that tells what they were made of, and what goes
-# with it.
+# Studies beside the graph, where somebody has made them: the file that tells what it is of under a dotted key, the
+# recipe and data or the SHA-256 of the trained weights, and what goes with it.
 STUDIES = {
-    "reports/ablation.json": ("reports/ablation.md",),
-    "reports/pareto/front.json": ("reports/pareto/front.md", "reports/pareto/pareto.png"),
-    "reports/peers/peers.json": ("reports/peers/peers.md",),
+    "reports/ablation.json": ("of", ("reports/ablation.md",)),
+    "reports/pareto/front.json": ("weights_sha256", ("reports/pareto/front.md", "reports/pareto/pareto.png")),
+    "reports/peers/peers.json": ("network.weights_sha256", ("reports/peers/peers.md",)),
 }
 # These show images of the dataset, which may not be ours to publish.
 PICTURES = ("samples", "gradcam", "augmentation", "mean_faces", "duplicates")
@@ -72,20 +71,18 @@ def publish(name: str, root: Path | str = ".") -> Path:
 
 
 def studies(root: Path, given: settings.Settings) -> list[str]:
-    """The files of the studies that were made of this run; EdgemotionError for one of another network or data."""
+    """The files of the studies of this run; EdgemotionError for one of another recipe, data or network."""
+    from edgemotion.training.ablation import subject
+
     info = read_json(root / "models/variants/fp32/model_info.json")
-    belongs = {
-        "reports/ablation.json": lambda study: study["of"] == subject(given, (info["data_sha256"], info["val_sha256"])),
-        "reports/pareto/front.json": lambda study: study["weights_sha256"] == info["weights_sha256"],
-        "reports/peers/peers.json": lambda study: study["network"]["weights_sha256"] == info["weights_sha256"],
-    }
+    origins = (subject(given, (info["data_sha256"], info["val_sha256"])), info["weights_sha256"])
     found = []
-    for path, others in STUDIES.items():
+    for path, (key, others) in STUDIES.items():
         if not (root / path).is_file():
             continue
-        if not belongs[path](read_json(root / path)):
+        if lookup(read_json(root / path), key) not in origins:
             raise EdgemotionError(
-                f"{root / path} is of another network or data than this run; make it again or remove it"
+                f"{root / path} is of another recipe, data or network than this run; make it again or remove it"
             )
         found += [path, *others]
     return found

@@ -39,7 +39,7 @@ def published_runs(published: Path | str = PUBLISHED) -> list[Path]:
 
 def section(name: str, folder: Path) -> str:
     """A published run under the heading `name`: dataset, network and epochs, the table, the machine and verdicts."""
-    summary, machine, data = (read_json(folder / f"{name}.json") for name in ("summary", "environment", "data_report"))
+    summary, machine, data = (read_json(folder / f"{part}.json") for part in ("summary", "environment", "data_report"))
     flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
     chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
@@ -54,7 +54,7 @@ def section(name: str, folder: Path) -> str:
         notes += f" Slower than fp32 here: {', '.join(slower)}."
     if data["layout_errors"]:
         told = ", ".join(f"{kind} ({count:,})" for kind, count in data["layout_errors"].items())
-        notes += f" Told of the data: {told}."
+        notes += f" Found in the data: {told}."
     choices = "".join(f"- {sentence}\n" for sentence in control_verdicts(summary))
     params = parse_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
     epochs = lookup(params, "train.epochs")

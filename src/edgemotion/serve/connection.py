@@ -1,43 +1,52 @@
-"""uvicorn's HTTP connection with limits for what comes before a body, which no application sees."""
+"""uvicorn's HTTP connection with limits for what is not the body of a request, which no application sees."""
 
 from asyncio import TimerHandle, Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# Of a request's line and headers, beyond what the first read brings.
+# Of a request's line and headers or of the trailers after its body, beyond what the first read of them brings.
 MAX_HEAD = 65_536
 
 
 def limited(seconds: float) -> type[HttpToolsProtocol]:
-    """A connection that closes where the head of a request is not there in time, or too large."""
+    """A connection that closes where a request's head is not there in time, or its head or trailers are too large."""
 
     class Connection(HttpToolsProtocol):
-        in_head, head = False, 0
+        # Bytes since the parser last came to the begin or end of a head, or to a part of a body.
+        waiting = 0
+        moved = False
         deadline: TimerHandle | None = None
 
         def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.deadline = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+            self.expect_head()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self.in_head, self.head = True, 0
+            self.moved = True
 
         def on_headers_complete(self) -> None:
-            self.in_head = False
+            self.moved = True
             if self.deadline:
                 self.deadline.cancel()
                 self.deadline = None
             super().on_headers_complete()
 
+        def on_body(self, body: bytes) -> None:
+            self.moved = True
+            super().on_body(body)
+
         def data_received(self, data: bytes) -> None:
-            begun = self.in_head
+            self.moved = False
             super().data_received(data)
+            self.waiting = 0 if self.moved else self.waiting + len(data)
+            if self.waiting > MAX_HEAD:
+                self.send_400_response(f"Head or trailers of the request are larger than {MAX_HEAD} bytes.")
             # A head that comes whole, as nearly all do, needs no timer of its own.
-            if self.in_head:
-                self.deadline = self.deadline or self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-                self.head += len(data) if begun else 0
-                if self.head > MAX_HEAD:
-                    self.send_400_response(f"The head of the request is larger than {MAX_HEAD} bytes.")
+            elif self.cycle is None or self.cycle.response_complete:
+                self.expect_head()
+
+        def expect_head(self) -> None:
+            self.deadline = self.deadline or self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     return Connection

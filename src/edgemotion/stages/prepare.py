@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgemotion import registry
 from edgemotion.datasets.archive import content_digest, opened
-from edgemotion.datasets.cleaning import Finding, clean, collect
+from edgemotion.datasets.cleaning import Finding, check_left, clean, collect
 from edgemotion.datasets.splits import faces, write_split
 from edgemotion.files import write_csv, write_json
 from edgemotion.report import data_figures
@@ -22,8 +22,9 @@ def main(settings: Settings) -> None:
     source = Path("data/raw") / f"{data.name}.zip"
     with opened(source) as zipped:
         records = registry.call("layout", data.layout, zipped, channels=data.channels, args=data.args)
-        published, told = collect(records, data.classes, data.height, data.width, data.channels)
-    splits, findings, counts = clean(published, data.drop_leaks)
+        given, told = collect(records, data.classes, data.height, data.width, data.channels)
+    splits, findings, counts = clean(given, data.drop_leaks)
+    check_left(splits)
 
     for name, split in splits.items():
         write_split(PREPARED / name, split)
@@ -43,10 +44,12 @@ def main(settings: Settings) -> None:
     data_figures.class_balance(FIGURES / "class_balance.png", labelled)
     data_figures.samples(FIGURES / "samples.png", train)
     data_figures.mean_faces(FIGURES / "mean_faces.png", train)
-    data_figures.duplicates(FIGURES / "duplicates.png", published, findings)
+    data_figures.duplicates(FIGURES / "duplicates.png", given, findings)
     leaks, conflicts = counts["leaks"], counts["duplicates"]["groups_with_label_conflict"]
     print(f"{data.name}: {counts['images']}; in train too: test {leaks['test_in_train']}, val {leaks['val_in_train']}")
-    print(f"dropped {leaks['dropped']}; label conflicts in {conflicts} groups; layout errors: {errors or 'none'}")
+    print(
+        f"dropped {leaks['dropped']}; label conflicts in {conflicts} groups; told of the layout: {errors or 'nothing'}"
+    )
     if not data.digest:
         print(f"data.digest is null, so any content is accepted; this archive's is {report['content_digest']}")
 

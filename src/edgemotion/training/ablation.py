@@ -75,9 +75,18 @@ def train_once(
     identity |= pretrained_sha256(settings.model) | {"teachers": teachers_sha256(settings.train.distill.teacher)}
     path = cache / checkpoint_path(label, **identity, data=list(digests)).with_suffix(".json").name
     if not path.is_file():
-        trained, _, checkpoint = train_network(
-            f"ablation-{label}", settings.model, settings.train, splits, digests, seed=seed, threads=settings.threads
-        )
+        try:
+            trained, _, checkpoint = train_network(
+                f"ablation-{label}",
+                settings.model,
+                settings.train,
+                splits,
+                digests,
+                seed=seed,
+                threads=settings.threads,
+            )
+        except EdgemotionError as error:
+            raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
         val = splits[1]
         write_json(path, {"correct": (torch_logits(trained, val.images).argmax(1) == val.labels).tolist()})
         checkpoint.unlink(missing_ok=True)

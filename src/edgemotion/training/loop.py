@@ -137,8 +137,8 @@ def fit(
             }
             if not math.isfinite(row["train_loss"] + row["val_loss"]):
                 raise EdgemotionError(
-                    f"the loss is no longer finite in epoch {epoch}; lower train.learning_rate "
-                    f"({settings.learning_rate})"
+                    f"the loss is no longer finite in epoch {epoch}; lower this training's learning rate "
+                    f"({settings.learning_rate:g})"
                 )
             history.append(row)
             speed = len(images) / (time.perf_counter() - started)
