@@ -34,10 +34,8 @@ def row_of(experiment: Experiment, root: Path | str) -> Row:
     """The numbers of the fp32 variant, and beside them those of int8_static and the champion's name."""
     params, summary = experiment.params, experiment.summary
     fp32, int8 = summary["variants"]["fp32"], summary["variants"].get(INT8)
-    cost, quality = (
-        ("parameters", "size_bytes", "macs", "p50_ms"),
-        ("top1", "top1_ci", "top1_leak_free", "macro_f1", "ece", "map50"),
-    )
+    cost = ("parameters", "size_bytes", "macs", "p50_ms")
+    quality = ("top1", "top1_ci", "top1_leak_free", "macro_f1", "ece", "map50")
     return {
         "experiment": experiment.name,
         "dataset": summary["dataset"],
