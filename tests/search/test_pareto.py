@@ -69,6 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": "classify",
         "parent": None,
         "method": "train",
+        "settings": {"train": {"epochs": 7}},
         "weights_sha256": sha256_file(folder / "models/networks/fp32/model.safetensors"),
         "classes": dense.classes,
         "input": {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1},
@@ -103,8 +104,10 @@ def test_begins_with_the_ends_and_writes_what_it_measured(project: Path) -> None
     assert 0 < len(rows[2]["float_layers"]) < rows[2]["layers"] == len(rows[0]["float_layers"])
     assert rows[1]["size_bytes"] != rows[2]["size_bytes"] != rows[0]["size_bytes"]
     assert rows[1]["p50_ratio_ci"][0] <= rows[1]["p50_ratio"] <= rows[1]["p50_ratio_ci"][1]
-    assert json.loads(Path("reports/pareto/front.json").read_text())["trials"] == rows
+    content = json.loads(Path("reports/pareto/front.json").read_text())
+    assert content["trials"] == rows and content["networks"]["fp32"]["epochs"] == 7
     table = Path("reports/pareto/front.md").read_text()
+    assert "Epochs of training: fp32 7;" in table
     assert table.count("\n| ") == 1 + sum(row["front"] for row in rows) and f"{len(rows)} trials, " in table
     assert Path("reports/pareto/pareto.png").stat().st_size > 10_000
 
@@ -197,6 +200,7 @@ def test_the_pipeline_makes_what_the_search_measured(project: Path, monkeypatch:
     space += ["pareto.structured.args.round_to=2", "pareto.slim.args.round_to=2"]
     rows = search(settings_of(*space, *BUDGET), 9)
     assert [row["variant"] for row in rows[:3]] == ["fp32", "structured_50", "slim_50"]
+    assert "Epochs of training: fp32 7, structured_50 1, slim_50 2;" in Path("reports/pareto/front.md").read_text()
     assert rows[1]["macs"] <= 0.5 * rows[0]["macs"] and rows[2]["macs"] < 0.4 * rows[0]["macs"]
 
     write_split(project / "data/prepared/test", given.split_of(60, 2))

@@ -1,7 +1,8 @@
 """Measured trials in; reports/pareto/ with table and figure, and a compression config of the kept variants, out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -38,23 +39,39 @@ def write(bench: Bench, rows: Sequence[Row]) -> list[Row]:
     judged = judge(rows, settings.select)
     kept = keep(judged, settings.pareto.keep)
     judged = [{**row, "kept": row in kept} for row in judged]
-    content = {
+    content: dict[str, Any] = {
         "split": "val",
         "weights_sha256": bench.parents[FP32].variant.info["weights_sha256"],
         "environment": describe(settings.profile.threads),
         "protocol": {"rounds": settings.pareto.rounds, "warmup": settings.profile.warmup, "note": NOTE},
         "networks": {
-            name: {"macs": parent.variant.info["macs"], "layers": parent.layers}
+            name: {
+                "macs": parent.variant.info["macs"],
+                "epochs": own_epochs(parent.variant.info),
+                "layers": parent.layers,
+            }
             for name, parent in bench.parents.items()
         },
         "trials": judged,
     }
     write_json(FOLDER / "front.json", content)
-    write_text(FOLDER / "front.md", f"{markdown(judged)}\n![Accuracy against latency and size]({FIGURE})\n")
+    epochs = ", ".join(f"{name} {network['epochs']}" for name, network in content["networks"].items())
+    write_text(
+        FOLDER / "front.md",
+        f"{markdown(judged)}\n"
+        f"Epochs of training: {epochs}; `structured` goes on from fp32's weights, `slim` starts from fresh ones.\n\n"
+        f"![Accuracy against latency and size]({FIGURE})\n",
+    )
     save(figure(judged), FOLDER / FIGURE)
     config = compression(kept, choices(settings.pareto), settings.pareto.quantize)
     write_text(CONFIG, HEAD + OmegaConf.to_yaml(OmegaConf.create(config)))
     return judged
+
+
+def own_epochs(info: Mapping[str, Any]) -> int:
+    """For how many epochs a network was trained, after its parent where it has one; `info` is its variant's record."""
+    made = info["settings"]
+    return int(made["train"]["epochs"]) * int(made.get("prune", {}).get("rounds", 1))
 
 
 def markdown(rows: Sequence[Row]) -> str:
