@@ -162,8 +162,9 @@ def ablation(c: Context, output: str = "reports") -> None:
     with contextlib.chdir(ROOT), one_line_errors():
         given = settings.read()
         torch.set_num_threads(given.threads)
-        train, val = (read_split(f"data/prepared/{split}", classes=given.data.classes) for split in ("train", "val"))
-        digests = split_sha256("data/prepared/train"), split_sha256("data/prepared/val")
+        folders = "data/prepared/train", "data/prepared/val"
+        train, val = (read_split(folder, whole=True, classes=given.data.classes) for folder in folders)
+        digests = split_sha256(folders[0]), split_sha256(folders[1])
         table = study.ablate(given, (train, val), digests, Path(".ablation"))
         write_json(
             Path(output) / "ablation.json",

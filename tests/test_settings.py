@@ -179,10 +179,33 @@ def test_a_name_that_no_stage_makes_is_refused(path: str, value: Any, told: str)
     assert message(changed(path, value)).startswith(f"params.yaml: {told}")
 
 
-@pytest.mark.parametrize("path", ["train/epochs", "prune/pruned/epochs", "prune/pruned/rounds"])
-def test_a_training_without_an_epoch_is_refused(path: str) -> None:
-    told = f"params.yaml: {path.replace('/', '.')} is 0; it must be at least 1"
-    assert message(changed(path, 0)) == told
+@pytest.mark.parametrize(
+    "path",
+    [
+        "threads", "train/epochs", "train/batch_size", "teacher/train/epochs", "prune/pruned/epochs",
+        "prune/pruned/rounds", "profile/threads", "profile/rounds", "profile/cold_starts", "ablation/epochs",
+        "pareto/rounds", "pareto/keep", "pareto/slim/epochs",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_none_is_refused(path: str) -> None:
+    assert message(changed(path, 0)) == f"params.yaml: {path.replace('/', '.')} is 0; it must be at least 1"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("seed", -1, "seed is -1; it must be from 0 to 4294967295"),
+        ("train/warmup", 3.0, "train.warmup is 3.0; it must be from 0 to 1"),
+        ("train/label_smoothing", 1.5, "train.label_smoothing is 1.5; it must be from 0 to 1"),
+        ("teacher/train/mixup", -0.1, "teacher.train.mixup is -0.1; it must be at least 0"),
+        ("train/distill/temperature", 0.0, "train.distill.temperature is 0.0; it must be at least 0.1"),
+        ("prune/pruned/distill/weight", 2.0, "prune.pruned.distill.weight is 2.0; it must be from 0 to 1"),
+        ("profile/batches", [1, 0], "profile.batches is 0; it must be at least 1"),
+        ("ablation/seeds", [], "the number of ablation.seeds is 0; it must be at least 1"),
+    ],
+)
+def test_a_value_without_a_meaning_is_refused(path: str, value: Any, told: str) -> None:
+    assert message(changed(path, value)) == f"params.yaml: {told}"
 
 
 @pytest.mark.parametrize(

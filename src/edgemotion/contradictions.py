@@ -1,10 +1,13 @@
 """Settings that fit the schema in; what contradicts something else in them, a sentence each, out."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgemotion.settings import Settings
+    from edgemotion.settings import Prune, Settings
+
+Limit = tuple[str, float, float, float]
 
 
 def contradictions(settings: "Settings") -> Iterator[str]:
@@ -22,11 +25,7 @@ def contradictions(settings: "Settings") -> Iterator[str]:
         for name in wanted:
             if name not in made:
                 yield f"{key} names {name!r}, which no stage makes; there are {', '.join(made)}"
-    pruned = {f"prune.{name}": entry for name, entry in settings.prune.items()}
-    pruned |= {"pareto.structured": settings.pareto.structured, "pareto.slim": settings.pareto.slim}
-    for key, entry in pruned.items():
-        if entry.rounds < 1:
-            yield f"{key}.rounds is {entry.rounds}; it must be at least 1"
+    pruned = all_pruned(settings)
     for key, teacher, allowed in [
         ("teacher.train", settings.teacher.train.distill.teacher, ["none", "self"]),
         ("train", settings.train.distill.teacher, ["none", "self", "ensemble"]),
@@ -39,12 +38,53 @@ def contradictions(settings: "Settings") -> Iterator[str]:
     for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
         if train.distill.teacher == "self" and train.mixup:
             yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which takes whole images; use 0"
-    for key, epochs in [
-        ("train", settings.train.epochs),
-        ("teacher.train", settings.teacher.train.epochs),
-        *((key, entry.epochs) for key, entry in pruned.items()),
-    ]:
-        if epochs < 1:
-            yield f"{key}.epochs is {epochs}; it must be at least 1"
+    for key, value, low, high in limits(settings):
+        if not low <= value <= high:
+            span = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            yield f"{key} is {value}; it must be {span}"
     if "fp32" not in settings.variants:
         yield "variants must hold 'fp32', the reference of every comparison"
+
+
+def all_pruned(settings: "Settings") -> "dict[str, Prune]":
+    """What describes a pruned network, by the key it stands under."""
+    pruned = {f"prune.{name}": entry for name, entry in settings.prune.items()}
+    return {**pruned, "pareto.structured": settings.pareto.structured, "pareto.slim": settings.pareto.slim}
+
+
+def limits(settings: "Settings") -> Iterator[Limit]:
+    """Key, value, and the least and the greatest value that mean something."""
+    profile, pareto = settings.profile, settings.pareto
+    yield from [
+        ("seed", settings.seed, 0, 2**32 - 1),
+        ("threads", settings.threads, 1, math.inf),
+        ("profile.threads", profile.threads, 1, math.inf),
+        ("profile.rounds", profile.rounds, 1, math.inf),
+        ("profile.warmup", profile.warmup, 0, math.inf),
+        ("profile.cold_starts", profile.cold_starts, 1, math.inf),
+        *(("profile.batches", size, 1, math.inf) for size in profile.batches),
+        ("ablation.epochs", settings.ablation.epochs, 1, math.inf),
+        ("the number of ablation.seeds", len(settings.ablation.seeds), 1, math.inf),
+        ("pareto.rounds", pareto.rounds, 1, math.inf),
+        ("pareto.keep", pareto.keep, 1, math.inf),
+    ]
+    for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
+        yield from [
+            (f"{key}.epochs", train.epochs, 1, math.inf),
+            (f"{key}.batch_size", train.batch_size, 1, math.inf),
+            (f"{key}.momentum", train.momentum, 0, 1),
+            (f"{key}.warmup", train.warmup, 0, 1),
+            (f"{key}.label_smoothing", train.label_smoothing, 0, 1),
+            (f"{key}.mixup", train.mixup, 0, math.inf),
+            (f"{key}.ema_decay", train.ema_decay, 0, 1),
+            (f"{key}.distill.weight", train.distill.weight, 0, 1),
+            # Logits are divided by it.
+            (f"{key}.distill.temperature", train.distill.temperature, 0.1, math.inf),
+        ]
+    for key, entry in all_pruned(settings).items():
+        yield from [
+            (f"{key}.rounds", entry.rounds, 1, math.inf),
+            (f"{key}.epochs", entry.epochs, 1, math.inf),
+            (f"{key}.distill.weight", entry.distill.weight, 0, 1),
+            (f"{key}.distill.temperature", entry.distill.temperature, 0.1, math.inf),
+        ]

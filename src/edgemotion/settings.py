@@ -222,7 +222,7 @@ class Pareto:
     widths: list[float]
     structured: Prune
     slim: Prune
-    # The method must take float_layers.
+    # The method must take float_layers and max_accuracy_drop.
     quantize: Quantize
     # In which a trial and the fp32 variant are timed in turn.
     rounds: int

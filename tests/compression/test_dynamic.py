@@ -12,9 +12,10 @@ from onnx import TensorProto
 
 from edgemotion import registry
 from edgemotion.compression.export import to_onnx
-from edgemotion.compression.onnx_file import DECODE, run_logits, run_model, strip
+from edgemotion.compression.onnx_file import DECODE, run_logits, run_model, strip, write_variant
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.errors import EdgemotionError
+from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.variant import Variant
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
@@ -48,6 +49,18 @@ def test_stores_int8_weights_and_keeps_the_answers(job: Job) -> None:
     assert {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"} <= found and not found & {"Conv", "Gemm"}
     expected = run_logits(onnx.load(job.parent.model_path), IMAGES, threads=1)
     assert np.corrcoef(run_logits(model, IMAGES, threads=1).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_an_answer_does_not_hang_on_the_rest_of_the_batch(job: Job, tmp_path: Path) -> None:
+    info = {"name": "int8_dynamic", "classes": given.CLASSES}
+    info["input"] = {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1}
+    write_variant(tmp_path / "int8_dynamic", quantize(job), info, (IMAGES, job.val.labels), threads=1)
+    classifier = Classifier(tmp_path / "int8_dynamic")
+    together = classifier.run(IMAGES)[0]
+    alone = np.concatenate([classifier.run(IMAGES[number : number + 1])[0] for number in range(len(IMAGES))])
+    assert np.array_equal(together, alone)
+    # Nothing of the kind holds where the runtime is given all at once.
+    assert not np.array_equal(classifier.session.run(["logits"], {"images": IMAGES})[0], alone)
 
 
 def test_the_same_bytes_twice(job: Job) -> None:

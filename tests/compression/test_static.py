@@ -282,6 +282,12 @@ def test_named_layers_stay_float(job: Job, tmp_path: Path) -> None:
     assert float_convolutions(quantized.model, tmp_path) == [f"network.{layer}.weight" for layer in layers]
 
 
+def test_a_limit_of_its_own_keeps_int8_what_the_jobs_would_not(spoiled: Job) -> None:
+    strict = replace(spoiled, max_accuracy_drop=0.0)
+    assert SPOILED in quantize(strict, per_channel=[False]).notes["float_layers"]
+    assert quantize(strict, per_channel=[False], max_accuracy_drop=1.0).notes["float_layers"] == []
+
+
 def test_a_layer_that_is_not_there_is_refused(job: Job) -> None:
     with pytest.raises(EdgemotionError, match=r"float_layers names 'stem', which the network has not; it has stem\.0,"):
         quantize(job, float_layers=["stem"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgemotion.datasets.splits import FILES, Split, read_split, split_sha256, whole_boxes, write_split
+from edgemotion.datasets.splits import FILES, Split, faces, read_split, split_sha256, whole_boxes, write_split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file
 
@@ -53,6 +53,12 @@ def test_faces_are_cut_to_their_boxes_and_brought_back_to_size(tmp_path: Path) -
     write_split(tmp_path / "val", replace(one, boxes=np.array([[0.25, 0, 0.75, 0.5]], np.float32)))
     row = read_split(tmp_path / "val").images[0, 0, :, 0].tolist()
     assert (row[:3], row[-3:], row) == ([10] * 3, [20] * 3, sorted(row))
+
+
+def test_faces_are_cut_once() -> None:
+    half = replace(SPLIT, boxes=np.array([[0.5, 0.5, 1, 1]] * 3, np.float32))
+    cut = faces(half)
+    assert (cut.images != half.images).any() and (faces(cut).images == cut.images).all()
 
 
 def test_a_box_that_rounds_to_the_whole_image_leaves_its_bytes(tmp_path: Path) -> None:

@@ -86,6 +86,13 @@ def test_blocks_widen_the_interval_when_neighbours_correlate() -> None:
     assert width(20) > 2 * width(1)
 
 
+@pytest.mark.parametrize("rounds", [7, 25])
+def test_few_rounds_that_vary_have_an_interval(rounds: int) -> None:
+    times = 1 + np.random.default_rng(0).random(rounds)
+    low, high = bootstrap_ratio(times, np.ones(rounds), seed=0)
+    assert low < np.median(times) < high
+
+
 @pytest.mark.parametrize("rounds", [1, 7, 25])
 def test_any_number_of_rounds_is_resampled(rounds: int) -> None:
     low, high = bootstrap_ratio(np.full(rounds, 8), np.full(rounds, 4), seed=0)

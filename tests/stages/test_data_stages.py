@@ -354,6 +354,21 @@ def test_a_val_split_that_is_a_copy_of_test_is_refused(tmp_path: Path, monkeypat
     assert not Path("data/prepared").exists()
 
 
+def test_a_class_whose_training_images_all_stand_in_test_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    encoded = [cv2.imencode(".png", noise)[1].tobytes() for noise in NOISE[:5]]
+    Path("data/raw").mkdir(parents=True)
+    with zipfile.ZipFile("data/raw/faces.zip", "w") as target:
+        for split, numbers in (("train", (0, 1)), ("val", (2, 3)), ("test", (4, 1))):
+            for number, label in zip(numbers, ("angry", "happy"), strict=True):
+                target.writestr(f"{split}/{label}/0.png", encoded[number])
+    with pytest.raises(EdgemotionError, match="every training image of the class 'happy' also stands in another split"):
+        inspect.unwrap(prepare.main)(load(parameters()))
+    assert not Path("data/prepared").exists()
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

@@ -1,6 +1,7 @@
 """A recipe whose one change is known to ruin it, and a search that goes on where it was killed."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from scipy.stats import binomtest
 
+from edgemotion.datasets.splits import faces
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks import network
 from edgemotion.settings import Settings, load
@@ -66,6 +68,42 @@ def test_finished_trainings_are_not_repeated() -> None:
     # Another setting is another training.
     other = ablation.ablate(settings_of({}, "ablation.seeds=[1]", "train.momentum=0.8"), SPLITS, DIGESTS, Path("cache"))
     assert other[0]["val_top1"] > 0.8
+
+
+def test_faces_are_trained_and_judged_as_the_pipeline_cuts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, judged = [], []
+
+    def train(*arguments: Any, **_: object) -> tuple[network.Network, list[dict[str, float]], Path]:
+        trained.append(arguments[3][0].images)
+        return given.network_of(), [], Path("none.pt")
+
+    def judge(_: network.Network, images: np.ndarray) -> np.ndarray:
+        judged.append(images)
+        return np.eye(3)[SPLITS[1].labels]
+
+    monkeypatch.setattr(ablation, "train_network", train)
+    monkeypatch.setattr(ablation, "torch_logits", judge)
+    box = [[0.25, 0.25, 0.75, 0.75]]
+    wide = (replace(SPLITS[0], boxes=np.array(box * 300)), replace(SPLITS[1], boxes=np.array(box * 90)))
+    (recipe,) = ablation.ablate(settings_of({}, "ablation.seeds=[1]"), wide, DIGESTS, Path("cache"))
+    # The trainer cuts its faces itself.
+    assert (trained[0] == SPLITS[0].images).all() and recipe["val_top1"] == 1
+    assert (judged[0] == faces(wide[1]).images).all() and (judged[0] != SPLITS[1].images).any()
+
+
+def test_a_detector_is_refused() -> None:
+    with pytest.raises(
+        EdgemotionError, match=r"train\.trainer is 'yolo', which trains detectors; the ablation"
+    ):
+        ablation.ablate(settings_of({}, "train.trainer=yolo"), SPLITS, DIGESTS, Path("cache"))
+
+
+@pytest.mark.parametrize("key", ["data.drop_leaks", "seed", "train.epochs", "teacher.train.epochs"])
+def test_a_row_that_would_train_the_recipe_again_is_refused(key: str) -> None:
+    with pytest.raises(
+        EdgemotionError, match=rf"ablation\.rows changes '{key}'; a row can change model\.\* and train\.\*"
+    ):
+        ablation.ablate(settings_of({"idle": {key: 3}}, "train.distill.teacher=none"), SPLITS, DIGESTS, Path("cache"))
 
 
 def test_another_teacher_is_another_training() -> None:

@@ -73,6 +73,15 @@ def test_rotation_turns_by_up_to_the_given_degrees() -> None:
     torch.testing.assert_close(found @ found.mT, torch.eye(2).expand(200, 2, 2), rtol=0, atol=1e-3)
 
 
+def test_rotation_of_a_wide_image_keeps_lengths_and_angles_too() -> None:
+    wide = torch.stack([torch.arange(48.0).expand(24, 48), torch.arange(24.0).view(-1, 1).expand(24, 48)])
+    changed = change(wide.expand(50, -1, -1, -1), rotate_degrees=10.0)
+    across, down = changed[:, :, 9:15, 26] - changed[:, :, 9:15, 21], changed[:, :, 14, 21:27] - changed[:, :, 9, 21:27]
+    jacobian = torch.stack([across.mean(2) / 5, down.mean(2) / 5], 2)
+    assert jacobian[:, 1, 0].abs().max() > 0.15
+    torch.testing.assert_close(jacobian @ jacobian.mT, torch.eye(2).expand(50, 2, 2), rtol=0, atol=1e-3)
+
+
 def test_scale_zooms_both_axes_alike() -> None:
     found = slopes(change(ramps(200), scale=0.2))
     zoom = found[:, 0, 0]

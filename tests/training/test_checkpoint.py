@@ -15,7 +15,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from edgemotion.datasets.splits import write_split
-from edgemotion.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from edgemotion.files import sha256_file
+from edgemotion.training.checkpoint import checkpoint_path, code_sha256, load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
@@ -33,6 +34,12 @@ def test_only_the_same_training_has_the_same_path() -> None:
         checkpoint_path("train", **{**IDENTITY, "data": {"images.npy": "b"}}),
     ]
     assert len({path, *others}) == 5
+
+
+def test_the_code_that_makes_a_network_is_part_of_its_name() -> None:
+    found = code_sha256()
+    assert {"training/loop.py", "networks/compact.py", "compression/qat.py", "datasets/splits.py"} <= set(found)
+    assert found["datasets/images.py"] == sha256_file(ROOT / "src/edgemotion/datasets/images.py")
 
 
 def test_another_torch_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:

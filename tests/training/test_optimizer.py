@@ -38,6 +38,15 @@ def test_one_step_by_hand(name: str, weight: float, bias: float) -> None:
     assert (layer.weight.item(), layer.bias.item()) == pytest.approx((weight, bias), abs=1e-6)
 
 
+def test_no_momentum_is_plain_descent() -> None:
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 2.0)
+    optimizer = build_optimizer(layer, "sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.0)
+    (0.5 * layer.weight).sum().backward()
+    optimizer.step()
+    assert layer.weight.item() == pytest.approx(2 - 0.1 * 0.5)
+
+
 def test_an_unknown_optimizer_is_named() -> None:
     with pytest.raises(EdgemotionError, match=r"^train\.optimizer is 'adam'; choose one of sgd, adamw$"):
         build_optimizer(nn.Linear(1, 1), "adam", learning_rate=0.1, momentum=0.9, weight_decay=0.0)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgemotion.files import replacing, sha256_file, write_json
 from edgemotion.measure.calibration import fit_temperature
-from edgemotion.runtime.classifier import open_session, run_session
+from edgemotion.runtime.classifier import LARGEST_BATCH, open_session, run_session
 
 VARIANTS = Path("models/variants")
 TEMPERATURE = "temperature"
@@ -64,17 +64,20 @@ def strip(model: onnx.ModelProto) -> None:
 
 
 def set_metadata(model: onnx.ModelProto, info: dict[str, Any]) -> None:
-    """Put into the file what a client needs without model_info.json: classes, size and colour mode."""
+    """Put into the file what a client needs without model_info.json: classes, size and colour mode.
+
+    A model that measures ranges as it runs does so over the whole batch; `batch` says that its images go one by one.
+    """
     size = info["input"]
-    helper.set_model_props(
-        model,
-        {
-            "classes": ",".join(info["classes"]),
-            "height": str(size["height"]),
-            "width": str(size["width"]),
-            "colour": "gray" if size["channels"] == 1 else "rgb",
-        },
-    )
+    properties = {
+        "classes": ",".join(info["classes"]),
+        "height": str(size["height"]),
+        "width": str(size["width"]),
+        "colour": "gray" if size["channels"] == 1 else "rgb",
+    }
+    if any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node):
+        properties[LARGEST_BATCH] = "1"
+    helper.set_model_props(model, properties)
 
 
 def write_variant(

@@ -6,7 +6,7 @@ import functools
 import itertools
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -117,17 +117,21 @@ def static(
     calibration_methods: list[str],
     per_channel: list[bool],
     float_layers: list[str],
+    max_accuracy_drop: float | None = None,
 ) -> Quantized:
     """Static QDQ int8: uint8 activations with ranges measured on training images, int8 weights.
 
     `calibration_images` are drawn from the training split. Of all pairs of a calibration method and one scale a channel
-    (or one a tensor), that of the highest top-1 on val is taken. If it loses more than `job.max_accuracy_drop` against
-    the parent, the layers that move the logits most stay float, as few of them as it takes; `float_layers` names those
-    that do so anyway. Unsigned activations with signed weights are the combination that x86 and ARM int8 dot products
-    run fastest. The last linear layer is always float: rounding its input and output takes longer than int8 saves.
+    (or one a tensor), that of the highest top-1 on val is taken. If it loses more than `max_accuracy_drop` (None: the
+    job's) against the parent, the layers that move the logits most stay float, as few of them as it takes;
+    `float_layers` names those that do so anyway. Unsigned activations with signed weights are the combination that x86
+    and ARM int8 dot products run fastest. The last linear layer is always float: rounding its input and output takes
+    longer than int8 saves.
 
     Raises EdgemotionError for a method or a layer that does not exist, no candidate, and too few training images.
     """
+    if max_accuracy_drop is not None:
+        job = replace(job, max_accuracy_drop=max_accuracy_drop)
     images = draw(job.train.images, calibration_images, job.seed)
     with TemporaryDirectory() as folder, quiet():
         parent = onnx.load(job.parent.model_path)

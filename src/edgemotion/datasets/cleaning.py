@@ -115,11 +115,16 @@ def clean(splits: dict[str, Split], drop_leaks: bool) -> tuple[dict[str, Split],
 
 
 def check_left(cleaned: dict[str, Split]) -> None:
-    """EdgemotionError for a train or val split of which cleaning left nothing."""
+    """EdgemotionError for a train or val split, or a class of train, of which cleaning left nothing."""
     for name in ("train", "val"):
         if not len(cleaned[name]):
             raise EdgemotionError(
                 f"every image of the split {name!r} also stands in another; give it images of its own"
+            )
+    for name, count in count_classes(cleaned["train"]).items():
+        if not count:
+            raise EdgemotionError(
+                f"every training image of the class {name!r} also stands in another split; give it images of its own"
             )
 
 

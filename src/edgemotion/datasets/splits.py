@@ -99,7 +99,7 @@ def difference(found: Sequence[str], wanted: Sequence[str]) -> str:
 def faces(split: Split) -> Split:
     """Cut whole images to their boxes and resize them back; an image whose box rounds to all of it keeps its bytes.
 
-    The boxes stay those in the whole images.
+    The boxes of what was cut are the whole of it.
     """
     _, height, width, _ = split.images.shape
     cut = [crop(image, box) for image, box in zip(split.images, split.boxes, strict=True)]
@@ -109,7 +109,7 @@ def faces(split: Split) -> Split:
     images = split.images.copy()
     for number in smaller:
         images[number] = resize(cut[number], height, width)
-    return replace(split, images=images)
+    return replace(split, images=images, boxes=whole_boxes(len(split)))
 
 
 def read_array(path: Path) -> np.ndarray:

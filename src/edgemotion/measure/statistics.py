@@ -33,9 +33,11 @@ def bootstrap_ratio(
     """95 % percentile interval of median(a) / median(b), both [rounds] of one interleaved run.
 
     A disturbance hits both variants of a round and outlasts a round, so whole blocks of neighbouring rounds are
-    drawn for both at once (circular block bootstrap, Politis and Romano 1992).
+    drawn for both at once (circular block bootstrap, Politis and Romano 1992), of few rounds shorter ones, so that
+    there are at least ten to draw.
     """
     rounds = len(times_a)
+    block = min(block, max(1, rounds // 10))
     blocks = -(-rounds // block)
     starts = np.random.default_rng(seed).integers(rounds, size=(resamples, blocks, 1))
     drawn = ((starts + np.arange(block)) % rounds).reshape(resamples, -1)[:, :rounds]

@@ -81,4 +81,6 @@ def compact(
     """Build Compact; any input size of at least 2 ** len(widths) pixels."""
     if stem_stride not in (1, 2):
         raise EdgemotionError(f"model.args.stem_stride is {stem_stride}; it must be 1 or 2")
+    if not widths or len(widths) != len(depths):
+        raise EdgemotionError(f"model.args.widths {widths} and depths {depths} must name a number for each stage")
     return Compact(classes, channels, widths, depths, stem_stride, dropout)

@@ -11,6 +11,9 @@ import onnxruntime
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime.variant import Variant, load_variant
 
+# The key of a file's metadata that limits how many of its images an inference may take.
+LARGEST_BATCH = "batch"
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -44,7 +47,11 @@ def run_session(
     batch_size: int = 64,
     names: Sequence[str] = ("logits", "probabilities"),
 ) -> tuple[np.ndarray, ...]:
-    """Run uint8 [N,H,W,C] in batches: the named outputs, by default logits and probabilities float32 [N,classes]."""
+    """Run uint8 [N,H,W,C] in batches: the named outputs, by default logits and probabilities float32 [N,classes].
+
+    No batch is larger than the file allows.
+    """
+    batch_size = min(batch_size, int(session.get_modelmeta().custom_metadata_map.get(LARGEST_BATCH, batch_size)))
     # No images still make one batch, which gives the arrays their number of classes.
     batches = [
         session.run(list(names), {"images": np.ascontiguousarray(images[start : start + batch_size])})

@@ -18,11 +18,9 @@ from edgemotion.measure.latency import cut, interleave, pinned, runner
 from edgemotion.measure.statistics import bootstrap_ratio
 from edgemotion.runtime.classifier import open_session, run_session
 from edgemotion.runtime.variant import Variant
+from edgemotion.search.front import as_chosen
 from edgemotion.search.networks import FP32
 from edgemotion.settings import Settings
-
-# Of top-1 lost: a trial keeps the layers that were chosen for it, however much they lose.
-NO_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class Bench:
         parent, given, chosen = self.parents[network], self.settings, self.settings.pareto.quantize
         if len(float_layers) == len(parent.layers):
             return parent.variant.model_path.read_bytes()
-        job = Job(parent.variant, self.train, self.val, given.train, given.seed, given.threads, NO_LIMIT)
-        args = {**chosen.args, "float_layers": list(float_layers)}
+        limit = given.select.max_accuracy_drop
+        job = Job(parent.variant, self.train, self.val, given.train, given.seed, given.threads, limit)
+        args = {**chosen.args, **as_chosen(float_layers)}
         model = registry.call("quantize", chosen.method, job, args=args).model
         strip(model)
         set_metadata(model, parent.variant.info)

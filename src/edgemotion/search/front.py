@@ -34,24 +34,28 @@ def on_front(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
 def judge(rows: Sequence[Row], budget: Select) -> list[Row]:
     """The rows with `front`, and `passed`, `rank` and `reason` by the gates of select, which val alone can answer.
 
-    One row must be that of fp32 with all layers in float.
+    One row must be that of fp32 with all layers in float; its latency is the unit, whatever its trial measured.
     """
-    reference = next(row for row in rows if row["variant"] == FP32)
-    named = {str(row["trial"]): row for row in rows}
+    named = {name_of(row): row for row in rows}
     itself = {"p50_ms": 1.0, "p95_ms": 1.0, "speedup": 1.0}
     selection = select(
-        {name: {"val": row} for name, row in [(FP32, reference), *named.items()]},
-        {FP32: itself, **{name: profile(row) for name, row in named.items()}},
+        {name: {"val": row} for name, row in named.items()},
+        {name: itself if name == FP32 else profile(row) for name, row in named.items()},
         {
             name: {"size_bytes": row["size_bytes"], "parity": {"argmax_agreement": row["agreement"]}}
-            for name, row in [(FP32, reference), *named.items()]
+            for name, row in named.items()
         },
         **asdict(budget),
     )["variants"]
     return [
-        {**row, "front": mark, **verdict(selection[str(row["trial"])])}
+        {**row, "front": mark, **verdict(selection[name_of(row)])}
         for row, mark in zip(rows, on_front(rows), strict=True)
     ]
+
+
+def name_of(row: Row) -> str:
+    """What select calls a row: by its trial, but for the reference."""
+    return FP32 if row["variant"] == FP32 else str(row["trial"])
 
 
 def profile(row: Mapping[str, Any]) -> dict[str, float]:
@@ -72,7 +76,7 @@ def keep(rows: Sequence[Row], count: int) -> list[Row]:
     """
     front = [row for row in rows if row["front"] and row["variant"] != FP32]
     pool = [row for row in front if row["passed"]] or front
-    if not pool:
+    if not pool or count < 1:
         return []
     scaled = np.array([costs(row) for row in pool])
     scaled = (scaled - scaled.min(0)) / np.maximum(np.ptp(scaled, axis=0), 1e-12)
@@ -84,6 +88,14 @@ def keep(rows: Sequence[Row], count: int) -> list[Row]:
     return [pool[index] for index in sorted(chosen)]
 
 
+def as_chosen(float_layers: Sequence[str]) -> dict[str, Any]:
+    """The arguments by which quantize keeps the layers that were chosen in float and no other, however much they lose.
+
+    A layer more, and the stage would make another model than the one that was measured.
+    """
+    return {"float_layers": list(float_layers), "max_accuracy_drop": 1.0}
+
+
 def compression(kept: Sequence[Row], networks: Mapping[str, Prune], quantize: Quantize) -> dict[str, Any]:
     """What a file of configs/compression/ holds, so that the pipeline makes and measures the kept variants."""
     pruned = [name for name in networks if name in {row["network"] for row in kept}]
@@ -93,7 +105,7 @@ def compression(kept: Sequence[Row], networks: Mapping[str, Prune], quantize: Qu
             row["variant"]: {
                 "method": quantize.method,
                 "parent": row["network"],
-                "args": {**quantize.args, "float_layers": row["float_layers"]},
+                "args": {**quantize.args, **as_chosen(row["float_layers"])},
             }
             for row in kept
             if row["variant"] != row["network"]

@@ -36,8 +36,12 @@ def choices(pareto: Pareto) -> dict[str, Prune]:
     return found
 
 
-def load_dense() -> Variant:
-    """The fp32 variant that everything is measured against; EdgemotionError where it is no child of its network."""
+def load_dense(digests: list[dict[str, str]]) -> Variant:
+    """The fp32 variant that everything is measured against.
+
+    EdgemotionError where it is no child of its network, or of other train and val arrays than `digests` are of: it may
+    have been trained on what is val now.
+    """
     folder, weights = VARIANTS / FP32, network.NETWORKS / FP32 / "model.safetensors"
     for path, stage in ((weights, "train"), (folder / MODEL, "export")):
         if not path.is_file():
@@ -47,6 +51,8 @@ def load_dense() -> Variant:
         raise EdgemotionError(f"{folder} is a detector, which cannot be pruned; the search is for classifiers")
     if variant.info["weights_sha256"] != sha256_file(weights):
         raise EdgemotionError(f"{folder} was not exported from {weights}; run `dvc repro export`")
+    if [variant.info["data_sha256"], variant.info["val_sha256"]] != digests:
+        raise EdgemotionError(f"{folder} is of other data than data/prepared; run `dvc repro export`")
     return variant
 
 

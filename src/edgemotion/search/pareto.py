@@ -13,6 +13,7 @@ from edgemotion.search.front import OBJECTIVES, Row
 from edgemotion.search.networks import FOLDER, FP32, choices, load_dense, make_network
 from edgemotion.search.output import write
 from edgemotion.settings import Settings
+from edgemotion.training.checkpoint import code_sha256
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -41,7 +42,7 @@ def search(settings: Settings, trials: int) -> list[Row]:
 
 def open_bench(settings: Settings, digests: list[dict[str, str]]) -> Bench:
     """Make or find every network of the space, and read what the trials are measured on."""
-    dense = load_dense()
+    dense = load_dense(digests)
     train, val = (read_split(f"data/prepared/{split}", classes=dense.classes) for split in ("train", "val"))
     variants = {FP32: dense}
     for name, chosen in choices(settings.pareto).items():
@@ -68,6 +69,8 @@ def open_study(bench: Bench, digests: list[dict[str, str]]) -> "Study":
         "networks": {name: parent.variant.info["sha256"] for name, parent in bench.parents.items()},
         "data": digests,
         "quantize": [quantize.method, quantize.args],
+        "code": code_sha256(),
+        "timing": [settings.pareto.rounds, settings.profile.warmup],
         "seed": settings.seed,
         "machine": [environment[key] for key in ("cpu", "flags", "threads")],
         "onnxruntime": environment["versions"]["onnxruntime"],

@@ -2,8 +2,9 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import hydra
 from hydra.conf import HydraConf, JobConf, RunDir
@@ -20,6 +21,8 @@ QUIET = HydraConf(
     output_subdir=None,
     job=JobConf(chdir=False),
 )
+
+Entry = TypeVar("Entry")
 
 
 def stage(run: Callable[[Settings], None]) -> Callable[[], None]:
@@ -48,3 +51,10 @@ def stage(run: Callable[[Settings], None]) -> Callable[[], None]:
         entrypoint()
 
     return readable
+
+
+def pick(entries: Mapping[str, Entry], item: str) -> Entry:
+    """The entry that the stage's `+item=` names; EdgemotionError where it is none of them."""
+    if item not in entries:
+        raise EdgemotionError(f"+item={item} names nothing that this stage makes; choose one of {', '.join(entries)}")
+    return entries[item]

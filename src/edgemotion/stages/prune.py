@@ -8,14 +8,14 @@ from edgemotion.compression.pruning import plan_tuning, prune_and_tune
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.networks import network
 from edgemotion.settings import Settings
-from edgemotion.stages import stage
+from edgemotion.stages import pick, stage
 
 
 @stage
 def main(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    chosen = settings.prune[settings.item]
+    chosen = pick(settings.prune, settings.item)
     dense = network.load(network.NETWORKS / "fp32")
     train, val = (read_split(f"data/prepared/{split}", classes=dense.classes) for split in ("train", "val"))
     tuning, identity = plan_tuning(chosen, settings)

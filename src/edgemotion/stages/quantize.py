@@ -3,24 +3,25 @@
 from dataclasses import asdict
 
 from edgemotion import registry
-from edgemotion.compression.onnx_file import VARIANTS, compare, run_logits, strip, write_variant
+from edgemotion.compression.onnx_file import VARIANTS, compare, run_logits, set_metadata, strip, write_variant
 from edgemotion.compression.quantization import Job
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.variant import load_variant
 from edgemotion.settings import Settings
-from edgemotion.stages import stage
+from edgemotion.stages import pick, stage
 
 
 @stage
 def main(settings: Settings) -> None:
-    chosen = settings.quantize[settings.item]
+    chosen = pick(settings.quantize, settings.item)
     parent = load_variant(VARIANTS / chosen.parent)
     train, val = (read_split(f"data/prepared/{split}", parent.detects, parent.classes) for split in ("train", "val"))
     job = Job(parent, train, val, settings.train, settings.seed, settings.threads, settings.select.max_accuracy_drop)
     quantized = registry.call("quantize", chosen.method, job, args=chosen.args)
     model = quantized.model
     strip(model)
+    set_metadata(model, parent.info)
     logits = run_logits(model, val.images, settings.threads)
     reference, _ = Classifier(parent.folder, threads=settings.threads).run(val.images)
     parity = compare(logits, reference)

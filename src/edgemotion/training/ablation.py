@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from edgemotion.compression.export import torch_logits
-from edgemotion.datasets.splits import Split
+from edgemotion.datasets.splits import Split, faces
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
@@ -35,9 +35,11 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    pretrained weights, settings, data or code are other trainings. Only (train, val) are read: the test split chooses
-    nothing.
+    pretrained weights, settings, data or code are other trainings. Only (train, val) are read, as whole images: the
+    test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
     """
+    if settings.train.trainer == "yolo":
+        raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
     rows = []
     for name, changes in {RECIPE: {}, **settings.ablation.rows}.items():
         changed = apply(settings, changes)
@@ -54,7 +56,16 @@ def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
 
 
 def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with dotted keys replaced, checked as params.yaml is; EdgemotionError names a key that is none."""
+    """The settings with dotted keys replaced, checked as params.yaml is.
+
+    EdgemotionError names a key that is none, and one that no row trains by: the data are those of the recipe, and so
+    are the epochs.
+    """
+    for key in changes:
+        if not key.startswith(("model.", "train.")) or key == "train.epochs":
+            raise EdgemotionError(
+                f"ablation.rows changes {key!r}; a row can change model.* and train.*, all have the same train.epochs"
+            )
     config = OmegaConf.structured(settings)
     for key, value in {"train.epochs": settings.ablation.epochs, **changes}.items():
         try:
@@ -87,7 +98,7 @@ def train_once(
             )
         except EdgemotionError as error:
             raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
-        val = splits[1]
+        val = faces(splits[1])
         write_json(path, {"correct": (torch_logits(trained, val.images).argmax(1) == val.labels).tolist()})
         checkpoint.unlink(missing_ok=True)
     return np.array(read_json(path)["correct"], bool)

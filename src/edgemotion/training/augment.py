@@ -35,8 +35,14 @@ def augment(
     across, down = uniform(2 * shift), uniform(2 * shift)
     mirror = torch.where(uniform(1.0) < 0, -1.0, 1.0) if flip else torch.ones(count, device=images.device)
     cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
+    # affine_grid measures both axes in halves of the image's side, so between them a rotation takes the sides' ratio.
+    ratio = images.shape[2] / images.shape[3]
     transform = torch.stack(
-        [torch.stack([cosine * mirror, -sine, across], 1), torch.stack([sine * mirror, cosine, down], 1)], 1
+        [
+            torch.stack([cosine * mirror, -sine * ratio, across], 1),
+            torch.stack([sine * mirror / ratio, cosine, down], 1),
+        ],
+        1,
     )
     grid = F.affine_grid(transform, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

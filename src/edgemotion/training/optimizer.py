@@ -22,7 +22,7 @@ def build_optimizer(
     groups = decay_groups(module, weight_decay)
     match name:
         case "sgd":
-            return torch.optim.SGD(groups, learning_rate, momentum, nesterov=True)
+            return torch.optim.SGD(groups, learning_rate, momentum, nesterov=momentum > 0)
         case "adamw":
             return torch.optim.AdamW(groups, learning_rate)
     raise EdgemotionError(f"train.optimizer is {name!r}; choose one of {', '.join(OPTIMIZERS)}")
