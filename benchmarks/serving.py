@@ -215,9 +215,10 @@ def markdown(results: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
         f"{SIDE}x{SIDE} as a form, model {setting['model']} ({setting['sha256'][:12]}), "
         f"{setting['rounds']} interleaved rounds of {setting['requests']} requests."
     )
+    lines.append("")
     for name, goal in GOALS.items():
         found = results[name]["ours_faster"]
-        lines.append(f"Goal {goal:.1f}x of {name}: {'reached' if found >= goal else 'missed'} ({found:.2f}x).")
+        lines.append(f"- Goal {goal:.1f}x of {name}: {'reached' if found >= goal else 'missed'} ({found:.2f}x).")
     return "\n".join(lines) + "\n"
 
 

@@ -92,9 +92,7 @@ def test_faces_are_trained_and_judged_as_the_pipeline_cuts_them(monkeypatch: pyt
 
 
 def test_a_detector_is_refused() -> None:
-    with pytest.raises(
-        EdgemotionError, match=r"train\.trainer is 'yolo', which trains detectors; the ablation"
-    ):
+    with pytest.raises(EdgemotionError, match=r"train\.trainer is 'yolo', which trains detectors; the ablation"):
         ablation.ablate(settings_of({}, "train.trainer=yolo"), SPLITS, DIGESTS, Path("cache"))
 
 
