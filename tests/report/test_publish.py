@@ -12,7 +12,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json, write_text
 from edgemotion.report.figures import draw, figure_names
 from edgemotion.report.publish import publish
-from edgemotion.report.readme import current_readme, leaks, section, update_readme, updated
+from edgemotion.report.readme import current_readme, leaks, run_page, update_readme, updated
 from edgemotion.report.summary import read_results, summarise
 from edgemotion.report.training_figures import draw_training
 from edgemotion.settings import Settings
@@ -219,7 +219,7 @@ def test_readme_is_current() -> None:
     assert text == current, "rebuild it with edgemotion.report.readme.update_readme()"
     for path in (ROOT / "reports/published").glob("*/summary.json"):
         text = (path.parent / "README.md").read_text(encoding="utf-8")
-        assert text == section(f"# {path.parent.name}", path.parent)
+        assert text == run_page(path.parent.name, path.parent)
 
 
 def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
@@ -233,6 +233,8 @@ def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
         write_text(Path("reports") / name, "a table\n")
     names = {path.name for path in publish("demo").iterdir()}
     assert {"ablation.json", "ablation.md", "peers.json", "peers.md"} <= names and "front.json" not in names
+    page = Path("reports/published/demo/README.md").read_text()
+    assert "- [ablation.md](ablation.md): " in page and "- [peers.md](peers.md): " in page and "front.md" not in page
 
 
 def test_a_study_of_another_recipe_is_refused(finished: Settings) -> None:

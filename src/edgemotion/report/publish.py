@@ -12,7 +12,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, replacing, sha256_file, write_json, write_text
 from edgemotion.report.figures import figure_names
 from edgemotion.report.lock import contradiction, current, lookup, parse_yaml
-from edgemotion.report.readme import PUBLISHED, section
+from edgemotion.report.readme import PUBLISHED, run_page
 from edgemotion.runtime.variant import INFO
 
 COPIED = (
@@ -66,7 +66,7 @@ def publish(name: str, root: Path | str = ".") -> Path:
             shutil.copyfile(source, target)
         for path in studies(root, given):
             shutil.copyfile(root / path, partial / Path(path).name)
-        write_text(partial / "README.md", section(f"# {name}", partial))
+        write_text(partial / "README.md", run_page(name, partial))
     return folder
 
 

@@ -15,6 +15,12 @@ PUBLISHED = Path("reports/published")
 # `<!-- results of a, b -->` shows two runs in full and links the others.
 RESULTS_OF = re.compile("<!-- results of ([a-z0-9_., -]+) -->")
 RESULTS = ("<!-- results -->", "<!-- /results -->")
+# What may lie beside a run's reports.
+STUDIES = {
+    "ablation.md": "what each choice of the recipe is worth on val",
+    "front.md": "accuracy, latency and size of pruned, slimmer and partly quantized networks on val",
+    "peers.md": "the same network through other tools",
+}
 COMPARISON = ("<!-- comparison:start -->", "<!-- comparison:end -->")
 
 
@@ -62,6 +68,12 @@ def section(name: str, folder: Path) -> str:
     return f"{title}\n\n{results_table(summary)}\n{notes}\n" + (f"\n{choices}" if choices else "")
 
 
+def run_page(name: str, folder: Path) -> str:
+    """The README of a published run: its section, and links to the studies that lie beside it."""
+    links = "".join(f"- [{path}]({path}): {title}\n" for path, title in STUDIES.items() if (folder / path).is_file())
+    return section(f"# {name}", folder) + (f"\n{links}" if links else "")
+
+
 def leaks(fp32: Mapping[str, Any], dropped: bool) -> str:
     """How training treated the copies of test images, and what it is worth to fp32 where it saw them."""
     if not fp32["n_leaked"]:
@@ -105,5 +117,5 @@ def update_readme(readme: Path | str = "README.md", published: Path | str = PUBL
     """Regenerate the blocks of the README and the README of each published run from what is published."""
     readme = Path(readme)
     for folder in published_runs(published):
-        write_text(folder / "README.md", section(f"# {folder.name}", folder))
+        write_text(folder / "README.md", run_page(folder.name, folder))
     write_text(readme, current_readme(readme.read_text(encoding="utf-8"), published))
