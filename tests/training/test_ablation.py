@@ -144,3 +144,22 @@ def test_a_key_that_is_none_is_named() -> None:
     settings = settings_of({"typo": {"train.lerning_rate": 1.0}})
     with pytest.raises(EdgemotionError, match=r"ablation.rows changes 'train.lerning_rate', which the settings do not"):
         ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+
+
+def test_a_row_that_contradicts_the_recipe_is_told_before_anything_is_trained() -> None:
+    settings = settings_of({"mixed": {"train.mixup": 0.2}}, "train.distill.teacher=self")
+    with pytest.raises(EdgemotionError, match=r"ablation\.rows, 'mixed': .*train\.mixup is 0\.2, but train\.distill"):
+        ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+    assert not Path("cache").exists() and not Path(".checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "experiment", [None, *sorted(path.stem for path in (ROOT / "configs/experiment").glob("*.yaml"))]
+)
+def test_every_row_of_an_experiment_can_be_trained(experiment: str | None) -> None:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        settings = load(compose("config", [f"+experiment={experiment}"] if experiment else []))
+    assert len(settings.ablation.rows) >= 9
+    for name, changes in settings.ablation.rows.items():
+        changed = ablation.apply(name, settings, changes)
+        assert changed.train.epochs == settings.ablation.epochs and changed != ablation.apply(name, settings, {})

@@ -40,11 +40,13 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """
     if settings.train.trainer == "yolo":
         raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
+    table = {RECIPE: {}, **settings.ablation.rows}
+    # A row that contradicts itself is told before the first training, not hours later.
+    recipes = {name: apply(name, settings, changes) for name, changes in table.items()}
     rows = []
-    for name, changes in {RECIPE: {}, **settings.ablation.rows}.items():
-        changed = apply(settings, changes)
+    for name, changed in recipes.items():
         correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
-        rows.append(Row(name, changes, np.stack(correct)))
+        rows.append(Row(name, table[name], np.stack(correct)))
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
 
 
@@ -55,11 +57,11 @@ def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
     return {**recipe, "data_sha256": dict(digests[0]), "val_sha256": dict(digests[1])}
 
 
-def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with dotted keys replaced, checked as params.yaml is.
+def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with dotted keys replaced as the row `name` does, checked as params.yaml is.
 
-    EdgemotionError names a key that is none, and one that no row trains by: the data are those of the recipe, and so
-    are the epochs.
+    EdgemotionError names a key that is none, one that no row trains by (data and epochs are those of the recipe), and
+    what a change contradicts.
     """
     for key in changes:
         if not key.startswith(("model.", "train.")) or key == "train.epochs":
@@ -74,7 +76,10 @@ def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             raise EdgemotionError(f"ablation.rows changes {key!r}, which the settings do not have") from None
     changed = OmegaConf.create(OmegaConf.to_container(config))
     assert isinstance(changed, DictConfig)
-    return load(changed)
+    try:
+        return load(changed)
+    except EdgemotionError as error:
+        raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
 
 
 def train_once(
