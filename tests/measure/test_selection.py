@@ -205,6 +205,11 @@ def test_nothing_passes() -> None:
     check_gates(choose({"small": (0.75, 0.2, 0.3, 900_000)}))
 
 
+def test_a_limit_is_told_as_it_was_given() -> None:
+    found = choose({"lossy": (0.65, 0.2, 0.3, 900_000)}, max_accuracy_drop=0.005)
+    assert "of top-1 on val, limit 0.005" in found["variants"]["lossy"]["reason"]
+
+
 def test_unknown_ranking_is_named() -> None:
     with pytest.raises(EdgemotionError, match="rank_by is 'beauty'"):
         choose({}, rank_by="beauty")

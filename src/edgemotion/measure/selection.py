@@ -153,10 +153,9 @@ def gate_class(reference: Mapping[str, float], recalls: Mapping[str, float], lim
 
 def failing(gates: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which gates a variant fails, with value and limit."""
+    failed = [(sentence, gates[name]) for name, (_, _, _, sentence) in GATES.items() if not gates[name]["passed"]]
     return "; ".join(
-        sentence.format(*distinct(gates[name]["value"], gates[name]["limit"], 2), **gates[name])
-        for name, (_, _, _, sentence) in GATES.items()
-        if not gates[name]["passed"]
+        sentence.format(*distinct(own["value"], own["limit"], exact(own["limit"])), **own) for sentence, own in failed
     )
 
 
@@ -178,6 +177,11 @@ def placing(name: str, order: list[str], figures: Mapping[str, Mapping[str, floa
         return f"passes, but only equals {first} in {rank_by} and top-1 on val"
     less = distinct(figures[name]["top1"], figures[first]["top1"], 3)
     return "passes and equals {} in {}, but is less accurate on val ({} against {})".format(first, rank_by, *less)
+
+
+def exact(limit: float) -> int:
+    """How many digits, two at least, write a limit as it was given: 3 of 0.005, which two would round to 0.01."""
+    return next((digits for digits in range(2, 6) if round(limit, digits) == limit), 6)
 
 
 def distinct(first: float, second: float, digits: int) -> tuple[str, str]:
