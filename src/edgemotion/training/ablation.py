@@ -14,6 +14,7 @@ from edgemotion.datasets.splits import Split, faces
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
+from edgemotion.report.summary import p_value
 from edgemotion.settings import Ablation, Settings, load
 from edgemotion.training.checkpoint import checkpoint_path
 from edgemotion.training.trained import pretrained_sha256, teachers_sha256, train_network
@@ -133,7 +134,7 @@ def markdown(table: list[dict[str, Any]]) -> str:
     for row in table:
         low, high = (f"{100 * end:+.1f}" for end in row["gain_ci"])
         gain = "" if row["name"] == RECIPE else f"{100 * row['gain']:+.1f} [{low}, {high}]"
-        p = "" if row["name"] == RECIPE or row["mcnemar_p"] is None else p_value(row["mcnemar_p"])
+        p = "" if row["name"] == RECIPE or row["mcnemar_p"] is None else p_value(row["mcnemar_p"]).removeprefix("= ")
         lines.append(f"| {row['name']} | {100 * row['val_top1']:.1f} % | {gain} | {p} |")
     first = table[0]
     seeds = f"{len(first['seeds'])} seed" + ("" if len(first["seeds"]) == 1 else "s")
@@ -142,7 +143,3 @@ def markdown(table: list[dict[str, Any]]) -> str:
         "how far trainings from other seeds would differ. What holds back overfitting gains with the number of epochs, "
         "so a table of few epochs undervalues it.\n"
     )
-
-
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
