@@ -171,6 +171,8 @@ def make_deterministic() -> None:
     # CUDA's matrix products are reproducible only with a fixed workspace, which is read at the first of them.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # Filling memory that is written next anyway finds faulty operations, changes no result and costs training time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
