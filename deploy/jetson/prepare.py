@@ -22,7 +22,7 @@ from edgemotion.runtime import Classifier, load_variant
 METHOD = "tensorrt"
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 # They put pixels elsewhere and change none of them.
-MOVES = ("Transpose", "Slice", "Pad", "Concat")
+MOVES = ("Transpose", "Reshape", "Slice", "Pad", "Concat")
 
 
 def prepare(source: Path, target: Path) -> None:

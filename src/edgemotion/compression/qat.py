@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from edgemotion import registry
 from edgemotion.compression.onnx_file import compare, run_logits
 from edgemotion.compression.onnx_module import OnnxModule, keep_positive
+from edgemotion.compression.pixels import gather_blocks
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
@@ -69,6 +70,7 @@ def qat(
     )
     job = replace(job, train_settings=settings, max_accuracy_drop=1.0)
     source = onnx.load(job.parent.model_path)
+    gather_blocks(source)
     if fake_quantize:
         quantized = registry.call("quantize", "static", job, args=static)
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in source.graph.initializer}

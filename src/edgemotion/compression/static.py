@@ -4,7 +4,6 @@ import bisect
 import contextlib
 import functools
 import itertools
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import onnx
 from onnx import helper
 
 from edgemotion.compression.onnx_file import DECODE, WEIGHTED, run_logits
-from edgemotion.compression.pixels import fold_normalisation, read_pixels
+from edgemotion.compression.pixels import fold_normalisation, gather_blocks, read_pixels
 from edgemotion.compression.quantization import Job, Quantized, decode_nodes, quiet
 from edgemotion.errors import EdgemotionError
 from edgemotion.measure.selection import gate
@@ -137,8 +136,8 @@ def static(
         parent = onnx.load(job.parent.model_path)
         recipes = candidates(Path(folder), calibration_methods, per_channel, find_layers(parent, float_layers))
         parent_top1 = score(parent, job).top1
-        # The quantizer writes beside its source.
-        shutil.copyfile(job.parent.model_path, Path(folder) / MODEL)
+        gather_blocks(parent)
+        onnx.save(parent, Path(folder) / MODEL)
         for recipe in {recipe.method: recipe for recipe in recipes}.values():
             recipe.calibrate(images)
         models = [recipe.quantize() for recipe in recipes]
