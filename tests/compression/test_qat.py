@@ -17,6 +17,7 @@ from edgemotion import registry
 from edgemotion.compression.onnx_file import run_logits
 from edgemotion.compression.onnx_module import OnnxModule
 from edgemotion.compression.onnx_operators import FakeQuantize
+from edgemotion.compression.pixels import gather_blocks
 from edgemotion.compression.qat import answers, convolutions, tune
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.errors import EdgemotionError
@@ -30,7 +31,7 @@ TRAIN, VAL = given.split_of(320, seed=1), given.split_of(120, seed=2)
 ARGS: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/quantize/qat.yaml").args)
 ARGS |= {"batch_size": 32, "static": ARGS["static"] | {"calibration_images": 300}}
 SMALL: dict[str, dict[str, Any]] = {
-    "compact": given.COMPACT,
+    "compact": {**given.COMPACT, "stem_stride": 2, "mirrored": True},
     "lenet": {"dropout": 0.2},
     "vgg": {"widths": [4, 8], "hidden": 8, "dropout": 0.3},
     "mobilenet_v2": {"weights": None, "stem_stride": 1, "dropout": 0.2},
@@ -74,6 +75,7 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def weights_of(job: Job) -> dict[str, np.ndarray]:
     source = onnx.load(job.parent.model_path)
+    gather_blocks(source)
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in source.graph.initializer}
 
 

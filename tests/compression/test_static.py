@@ -98,6 +98,14 @@ def test_keeps_the_answers(job: Job, method: str) -> None:
     }
 
 
+def test_a_stem_that_halves_reads_blocks_and_keeps_the_answers(tmp_path: Path) -> None:
+    job = job_of(tmp_path, given.network_of(args={**given.COMPACT, "stem_stride": 2}))
+    model = quantize(job).model
+    stored = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    assert stored["network.stem.0.weight_quantized"] == [8, 4, 3, 3]
+    assert top1(model, job) > 0.95 and float_convolutions(model, tmp_path) == []
+
+
 def test_has_unsigned_activations_and_signed_weights(job: Job, tmp_path: Path) -> None:
     model = quantize(job).model
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
