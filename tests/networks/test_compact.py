@@ -1,6 +1,7 @@
 """Compact with `mirrored`: one answer to a face and to its mirror image, before, during and after a training."""
 
 import runpy
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +82,24 @@ def test_int8_answers_alike_too(tmp_path: Path) -> None:
     assert logits.std(0).max() > 1e-3
     # Whole numbers add up to the same in any order; only the mean before the last layer is taken in float.
     np.testing.assert_allclose(logits, run_logits(model, turned(images), threads=1), atol=1e-5)
+
+
+def test_pruned_it_is_a_network_like_others(tmp_path: Path) -> None:
+    network = mirrored()
+    args = {"macs_ratio": 0.4, "round_to": 2, "importance": "magnitude"}
+    dense = deepcopy(network.module)
+    registry.call("prune", "structured", network.module, dense, torch.zeros(1, 1, 48, 48), args=args, share=1.0)
+    save(tmp_path / "pruned", network, [])
+    loaded = load(tmp_path / "pruned")
+    images, _ = given.patterned(4, size=48)
+    np.testing.assert_array_equal(torch_logits(loaded, images), torch_logits(network, images))
+    assert sum(p.numel() for p in loaded.module.parameters()) < sum(p.numel() for p in dense.parameters())
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 37), (4, 4)])
+def test_takes_any_size(height: int, width: int) -> None:
+    module = build("compact", {**given.COMPACT, "stem_stride": 2, "mirrored": True}, 3, 3, height, width)
+    assert module.eval()(torch.zeros(2, 3, height, width)).shape == (2, 3)
 
 
 def test_costs_no_more_than_another_network_of_its_widths() -> None:
