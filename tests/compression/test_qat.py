@@ -31,7 +31,7 @@ TRAIN, VAL = given.split_of(320, seed=1), given.split_of(120, seed=2)
 ARGS: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/quantize/qat.yaml").args)
 ARGS |= {"batch_size": 32, "static": ARGS["static"] | {"calibration_images": 300}}
 SMALL: dict[str, dict[str, Any]] = {
-    "compact": {**given.COMPACT, "stem_stride": 2, "mirrored": True},
+    "compact": {**given.COMPACT, "stem_stride": 2},
     "lenet": {"dropout": 0.2},
     "vgg": {"widths": [4, 8], "hidden": 8, "dropout": 0.3},
     "mobilenet_v2": {"weights": None, "stem_stride": 1, "dropout": 0.2},

@@ -38,75 +38,32 @@ class Compact(nn.Module):
 
     A stem of stride 2 is a 5x5 convolution and takes the first stage's halving over: at full resolution a convolution
     of one channel costs int8 more time than float. A stem of stride 1 is a 3x3 convolution.
-
-    A `mirrored` network answers to a face and to its mirror image alike: the second half of each layer's channels is
-    what the first half makes of the mirrored image (Cohen and Welling 2016, arXiv 1602.07576, for the group of the
-    flip), and the linear layer weighs both halves alike. It costs no more than any network of its widths, where
-    test-time flip costs twice. A convolution of stride 2 reads other columns of an image than of its mirror image, so
-    the stem's kernel is 6x6 then, and pooling halves the stages. The widths must be even.
     """
 
     def __init__(
-        self,
-        classes: int,
-        channels: int,
-        widths: list[int],
-        depths: list[int],
-        stem_stride: int,
-        dropout: float,
-        mirrored: bool,
+        self, classes: int, channels: int, widths: list[int], depths: list[int], stem_stride: int, dropout: float
     ) -> None:
         super().__init__()
-        kernel = 6 if mirrored and stem_stride == 2 else 2 * stem_stride + 1
+        kernel = 2 * stem_stride + 1
         self.stem = nn.Sequential(
             nn.Conv2d(channels, widths[0], kernel, stem_stride, padding=stem_stride, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         )
-        blocks: list[nn.Module] = []
+        blocks = []
         previous = widths[0]
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             for number in range(depth):
                 halves = number == 0 and not (stage == 0 and stem_stride == 2)
-                if halves and mirrored:
-                    blocks.append(nn.MaxPool2d(2))
-                blocks.append(Block(previous, width, stride=2 if halves and not mirrored else 1))
+                blocks.append(Block(previous, width, stride=2 if halves else 1))
                 previous = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(previous, classes)
-        self.mirrored = mirrored
-        self.constrain()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.blocks(self.stem(images))
         return self.head(self.dropout(features.mean((2, 3))))
-
-    @torch.no_grad()
-    def constrain(self) -> None:
-        """Make a mirrored network exactly so: each weight becomes the mean of itself and of its partner."""
-        if not self.mirrored:
-            return
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                partner = swap_halves(layer.weight.flip(3), 0)
-                average(layer.weight, partner if layer is self.stem[0] else swap_halves(partner, 1))
-            elif isinstance(layer, nn.BatchNorm2d):
-                # Scale, shift and running statistics; the count of batches is one number.
-                for values in (*layer.parameters(), *layer.buffers()):
-                    if values.ndim:
-                        average(values, swap_halves(values, 0))
-        average(self.head.weight, swap_halves(self.head.weight, 1))
-
-
-def swap_halves(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """The first half of the channels behind the second."""
-    return values.roll(values.shape[axis] // 2, axis)
-
-
-def average(values: torch.Tensor, partner: torch.Tensor) -> None:
-    """Move each value to the middle between itself and its partner, in place."""
-    values.copy_((values + partner) / 2)
 
 
 @register("network")
@@ -120,13 +77,10 @@ def compact(
     depths: list[int],
     stem_stride: int,
     dropout: float,
-    mirrored: bool = False,
 ) -> nn.Module:
     """Build Compact; any input size of at least 2 ** len(widths) pixels."""
     if stem_stride not in (1, 2):
         raise EdgemotionError(f"model.args.stem_stride is {stem_stride}; it must be 1 or 2")
     if not widths or len(widths) != len(depths):
         raise EdgemotionError(f"model.args.widths {widths} and depths {depths} must name a number for each stage")
-    if mirrored and any(number % 2 for number in widths):
-        raise EdgemotionError(f"model.args.widths {widths} must be even where model.args.mirrored is true")
-    return Compact(classes, channels, widths, depths, stem_stride, dropout, mirrored)
+    return Compact(classes, channels, widths, depths, stem_stride, dropout)

@@ -47,13 +47,6 @@ def classifier(
         seed=seed,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
-        after_step=constrain,
         teachers=teachers,
     )
     return trained, (mean, std), history
-
-
-def constrain(module: nn.Module) -> None:
-    """Bring the weights back to what the network promises of them, where it does (`Compact.constrain`)."""
-    if callable(rule := getattr(module, "constrain", None)):
-        rule()
