@@ -286,9 +286,11 @@ def quantized_variant(folder: Path, offset: int) -> Path:
         "scale": np.float32(STEP),
         "zero": np.uint8(offset),
         "axes": np.array([2, 3], np.int64),
+        "shape": np.array([-1, 4, 4, 1], np.int64),
     }
     nodes = [
-        helper.make_node("Transpose", ["images"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Reshape", ["images", "shape"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["nchw"], perm=[0, 3, 1, 2]),
         helper.make_node("DequantizeLinear", ["nchw", "pixel_scale", "pixel_zero"], ["normalised"]),
         helper.make_node("DequantizeLinear", ["kernel", "kernel_scale", "kernel_zero"], ["weights"]),
         helper.make_node("DequantizeLinear", ["bias", "bias_scale"], ["biases"]),
