@@ -98,7 +98,6 @@ def train_settings(augment: dict[str, Any] | None = None, **changes: Any) -> Tra
         "label_smoothing": 0.1,
         "mixup": 0.0,
         "ema_decay": 0.9,
-        "clean_statistics": False,
         "balance": "none",
         "freeze": [],
         "device": "cpu",

@@ -100,8 +100,6 @@ class Train:
     # Parameter of the Beta distribution that draws the shares of two mixed images; 0 mixes none.
     mixup: float
     ema_decay: float
-    # Whether BatchNorm's statistics are in the end those of the images as they are, not as they were augmented.
-    clean_statistics: bool
     # Against rare classes: none, weights (in the loss) or sampling (of the batches).
     balance: str
     # Prefixes of the names of parameters that keep their values.

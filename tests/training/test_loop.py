@@ -79,37 +79,10 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, precision: str) -> N
         {"optimizer": "adamw"},
         {"balance": "sampling"},
         {"freeze": ["head"]},
-        {"clean_statistics": True},
     ],
 )
 def test_another_setting_gives_other_bytes(tmp_path: Path, change: dict[str, Any]) -> None:
     assert content(train(tmp_path)[0]) != content(train(tmp_path, **change)[0])
-
-
-def test_statistics_are_those_of_the_images_as_they_are(tmp_path: Path) -> None:
-    # Three whole batches, of which the mean does not depend on the order.
-    augmented, _ = train(tmp_path, batch_size=20)
-    clean, history = train(tmp_path, batch_size=20, clean_statistics=True)
-    for (name, wanted), found in zip(augmented.named_parameters(), clean.parameters(), strict=True):
-        assert torch.equal(wanted, found), name
-    pixels = (torch.from_numpy(TRAIN[0]).permute(0, 3, 1, 2).float() - 110) / 50
-    with torch.no_grad():
-        expected = clean.stem[0](pixels).mean((0, 2, 3))
-    torch.testing.assert_close(clean.stem[1].running_mean, expected, rtol=1e-4, atol=1e-5)
-    assert (augmented.stem[1].running_mean - expected).abs().max() > 0.01
-    assert not any(layer.training for layer in clean.modules())
-    # The history tells of the network that is returned.
-    logits = clean((torch.from_numpy(VAL[0]).permute(0, 3, 1, 2).float() - 110) / 50)
-    assert history[-1]["val_top1"] == pytest.approx(accuracy_score(VAL[1], logits.argmax(1)))
-    assert history[-1]["val_loss"] == pytest.approx(log_loss(VAL[1], logits.softmax(1).detach().numpy()), rel=1e-4)
-
-
-def test_frozen_statistics_stay(tmp_path: Path) -> None:
-    before = module_of()
-    after, _ = train(tmp_path, freeze=["stem"], clean_statistics=True)
-    for name in ("running_mean", "running_var"):
-        assert torch.equal(getattr(after.stem[1], name), getattr(before.stem[1], name))
-        assert not torch.equal(getattr(after.blocks[0].norm1, name), getattr(before.blocks[0].norm1, name))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +95,6 @@ def test_frozen_statistics_stay(tmp_path: Path) -> None:
         (3, {"balance": "sampling", "freeze": ["head"]}),
         (2, {"mixup": 0.4, "balance": "weights", "teachers": [given.network_of(seed=5)]}),
         (3, {"distill": Distill("self", 0.6, 1.0), "balance": "sampling"}),
-        (2, {"clean_statistics": True}),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, epoch: int, change: dict[str, Any]) -> None:

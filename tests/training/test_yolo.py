@@ -146,7 +146,6 @@ def test_a_value_that_ultralytics_refuses_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "augment", "expected"),
     [
-        ({"clean_statistics": True}, {}, r"train\.clean_statistics is True"),
         ({"label_smoothing": 0.1}, {}, r"train\.label_smoothing is 0\.1"),
         ({"balance": "sampling"}, {}, r"train\.balance is 'sampling'; .* none, weights"),
         ({"optimizer": "lion"}, {}, r"train\.optimizer is 'lion'; .* sgd, adamw"),

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from edgemotion.training.augment import augment, mix
 from edgemotion.training.balance import check_balance, classification_loss, draw_epoch, image_weights
 from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
 from edgemotion.training.distillation import Ensemble, Memory, distillation_loss
-from edgemotion.training.optimizer import below, build_optimizer, freeze, rate_schedule
+from edgemotion.training.optimizer import build_optimizer, freeze, rate_schedule
 
 
 def fit(
@@ -128,13 +128,6 @@ def fit(
                 update_average(average, module, settings.ema_decay, (epoch - 1) * steps_per_epoch + number)
                 totals += torch.stack([loss.detach(), (logits.argmax(1) == target).float().mean()]) * len(picked)
                 bar.update()
-            if settings.clean_statistics and epoch == settings.epochs:
-                # Each batch counts alike, so a last one of fewer images would count too much.
-                whole = max(len(images) // settings.batch_size, 1) * settings.batch_size
-                order = torch.randperm(len(images), generator=generator)[:whole].to(device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    batches = (normalise(nchw(images[part]), scale) for part in order.split(settings.batch_size))
-                    measure_statistics(average, batches, settings.freeze)
             row: dict[str, float] = {
                 "epoch": epoch,
                 "learning_rate": float(schedule.get_last_lr()[0]),
@@ -199,33 +192,6 @@ def update_average(average: nn.Module, module: nn.Module, decay: float, step: in
             kept.lerp_(current, weight)
         else:
             kept.copy_(current)
-
-
-@torch.no_grad()
-def measure_statistics(module: nn.Module, batches: Iterable[torch.Tensor], frozen: Sequence[str]) -> None:
-    """Set the statistics of BatchNorm to the mean of those of the batches, but not below the prefixes `frozen`.
-
-    Augmented images have others, which a network would go on expecting (Touvron et al. 2019, arXiv 1906.06423), and
-    averaged weights never had their own (Izmailov et al. 2018, arXiv 1803.05407). All else is as in evaluation.
-    """
-    layers = [
-        layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not any(below(name, prefix) for prefix in frozen)
-    ]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        # Without a momentum the statistics are a plain mean.
-        layer.momentum = None
-        layer.train()
-    for batch in batches:
-        module(batch)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
 
 
 @torch.no_grad()

@@ -89,7 +89,6 @@ def check(settings: Train, train: Split) -> None:
     augment = settings.augment
     for key, value in (
         ("label_smoothing", settings.label_smoothing),
-        ("clean_statistics", settings.clean_statistics),
         ("mixup", settings.mixup),
         ("distill.teacher", settings.distill.teacher != "none" and settings.distill.teacher),
         ("augment.contrast", augment.contrast),
