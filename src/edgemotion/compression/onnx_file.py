@@ -146,6 +146,11 @@ def count_macs(model: onnx.ModelProto) -> int:
     return total
 
 
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes by name."""
+    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+
+
 def compare(logits: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Parity of two sets of logits [N,classes]: the largest difference and the share of equal argmax."""
     return {

@@ -10,7 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from edgemotion.compression.onnx_file import WEIGHTED
+from edgemotion.compression.onnx_file import WEIGHTED, attributes_of
 from edgemotion.compression.onnx_operators import OPERATORS, Attributes
 from edgemotion.errors import EdgemotionError
 
@@ -227,10 +227,6 @@ def keep_positive(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if name.endswith(":scale"):
             parameter.clamp_(min=SMALLEST_SCALE)
-
-
-def attributes_of(node: onnx.NodeProto) -> Attributes:
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
 
 
 def with_spent(steps: Iterable[Step], answer: str) -> list[Step]:

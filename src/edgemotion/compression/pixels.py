@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from edgemotion.compression.onnx_file import attributes_of
+
 # What the export puts before a network: (pixel - mean) / std.
 NORMALISE = ("Transpose", "Cast", "Sub", "Div")
 # The image [N,H/2,W/2,4C] whose channels are the rows, columns and channels of each 2x2 pixels.
@@ -26,8 +28,7 @@ def read_pixels(model: onnx.ModelProto) -> Pixels | None:
     None where channels differ in mean or std, as int8 has one scale for all, and for a graph without normalisation.
     """
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    start = BLOCKS if any(BLOCKS in node.output for node in model.graph.node) else "images"
-    nodes = normalisation(model, start)
+    nodes = normalisation(model, BLOCKS) or normalisation(model, "images")
     given = [tensors[name] for node in nodes for name in node.input[1:] if name in tensors]
     if len(given) != 2 or any(np.ptp(statistic) for statistic in given):
         return None
@@ -66,12 +67,13 @@ def gather_blocks(model: onnx.ModelProto) -> None:
     weight = tensors.get(layer.input[1])
     if weight is None or (pad := pad_of_halving(layer, list(weight.dims))) is None:
         return
-    put(weight, in_blocks(numpy_helper.to_array(weight), pad))
+    weight.CopyFrom(numpy_helper.from_array(in_blocks(numpy_helper.to_array(weight), pad), weight.name))
     for name in {name for node in nodes for name in node.input[1:] if name in tensors}:
         statistic = numpy_helper.to_array(tensors[name])
         # Of a value for each column, two columns are one now.
         statistic = statistic[..., ::2] if statistic.shape[3] > 1 else statistic
-        put(tensors[name], np.tile(statistic, (1, 4, 1, 1)) if statistic.shape[1] > 1 else statistic)
+        statistic = np.tile(statistic, (1, 4, 1, 1)) if statistic.shape[1] > 1 else statistic
+        tensors[name].CopyFrom(numpy_helper.from_array(statistic, name))
     reach, size = weight.dims[2] // 2, list(weight.dims[2:])
     kept = [entry for entry in layer.attribute if entry.name not in ("strides", "pads", "kernel_shape")]
     changed = {"strides": [1, 1], "pads": [reach] * 4, "kernel_shape": size}
@@ -93,30 +95,25 @@ def gather_blocks(model: onnx.ModelProto) -> None:
 
 def pad_of_halving(conv: onnx.NodeProto, dims: list[int]) -> int | None:
     """The pad of a square convolution that halves an image and reaches as many blocks to either side."""
-    given = {entry.name: helper.get_attribute_value(entry) for entry in conv.attribute}
+    given = attributes_of(conv)
     pads = set(given.get("pads", [0]))
     plain = given.get("strides") == [2, 2] and set(given.get("dilations", [1])) == {1} and given.get("group", 1) == 1
     if not plain or dims[2] != dims[3] or len(pads) != 1:
         return None
     (pad,) = pads
-    halves = dims[2] - 2 * pad in (1, 2)
-    return int(pad) if halves and -(-pad // 2) == (dims[2] - 1 - pad) // 2 else None
+    even = dims[2] == 2 * pad + 2 or (dims[2] == 2 * pad + 1 and pad % 2 == 0)
+    return int(pad) if even else None
 
 
 def in_blocks(weight: np.ndarray, pad: int) -> np.ndarray:
     """A kernel [O,C,K,K] that moves by two pixels as one [O,4C,B,B] over blocks of 2x2, zeros where it has no pixel."""
     outputs, channels, kernel, _ = weight.shape
-    reach = -(-pad // 2)
-    blocks, start = 2 * reach + 1, 2 * reach - pad
+    # The block at which the kernel stands, and those that its pad begins on either side.
+    blocks, start = 1 + 2 * ((pad + 1) // 2), pad % 2
     whole = np.zeros((outputs, channels, 2 * blocks, 2 * blocks), weight.dtype)
     whole[:, :, start : start + kernel, start : start + kernel] = weight
     parts = whole.reshape(outputs, channels, blocks, 2, blocks, 2).transpose(0, 3, 5, 1, 2, 4)
     return parts.reshape(outputs, 4 * channels, blocks, blocks)
-
-
-def put(tensor: onnx.TensorProto, array: np.ndarray) -> None:
-    """Give a tensor another value under its name."""
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
 
 
 def fold_normalisation(model: onnx.ModelProto, normalised: str) -> None:
