@@ -87,10 +87,12 @@ def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
     study = load(OmegaConf.create(composed("+experiment=fer2013", "compression=study")))
     assert study.prune["pruned"].method == default.prune["pruned"].method == "structured"
     assert (study.data, study.train) == (chosen.data, chosen.train)
+    large = load(OmegaConf.create(composed("+experiment=fer2013_large")))
+    assert (large.data.drop_leaks, large.data.args) == (True, {"val_kept": 0.2})
+    assert large.train == replace(chosen.train, epochs=large.train.epochs)
+    assert (large.variants, large.quantize) == (chosen.variants, chosen.quantize)
     official = load(OmegaConf.create(composed("+experiment=fer2013_official")))
-    assert (official.data.drop_leaks, official.data.args) == (False, {"val_kept": 0.2})
-    assert official.train == replace(chosen.train, epochs=official.train.epochs)
-    assert (official.variants, official.quantize) == (chosen.variants, chosen.quantize)
+    assert official == replace(large, data=replace(large.data, drop_leaks=False))
 
 
 def test_params_are_read_without_hydra(tmp_path: Path) -> None:

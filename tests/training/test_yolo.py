@@ -71,7 +71,6 @@ def test_the_same_bytes_twice_and_after_a_kill(architecture: str, tmp_path: Path
     first, history = fit(tmp_path, make(architecture), epochs=3, on_epoch=rows.append)
     assert [list(row) for row in history] == [["epoch", "learning_rate", "train_loss", "val_map50", "val_top1"]] * 3
     assert [row["epoch"] for row in rows] == [1, 2, 3] and all(row["images_per_second"] > 0 for row in rows)
-    assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert next(first.parameters()).dtype == torch.float32 and not first.training
 
     again, repeated = fit(tmp_path, make(architecture), epochs=3)
@@ -86,6 +85,15 @@ def test_the_same_bytes_twice_and_after_a_kill(architecture: str, tmp_path: Path
 
     other, _ = fit(tmp_path, make(architecture), seed=1, epochs=3)
     assert digest(other) != digest(first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["yolo11n", "yolo26n"])
+def test_a_training_learns(architecture: str, tmp_path: Path) -> None:
+    _, history = fit(tmp_path, make(architecture), epochs=12)
+    losses = [row["train_loss"] for row in history]
+    # Epochs of three batches scatter by a hundredth from one to the next.
+    assert np.mean(losses[-4:]) < 0.97 * np.mean(losses[:4])
 
 
 @pytest.mark.slow

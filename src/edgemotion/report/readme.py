@@ -12,7 +12,7 @@ from edgemotion.report.summary import control_verdicts
 from edgemotion.report.tables import percent, points, results_table
 
 PUBLISHED = Path("reports/published")
-# `<!-- results of a, b -->` shows two runs in full and links the others.
+# `<!-- results of a, b -->` shows these runs in full and links the others.
 RESULTS_OF = re.compile("<!-- results of ([a-z0-9_., -]+) -->")
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 # What may lie beside a run's reports.
