@@ -24,3 +24,16 @@ def test_no_two_variants_look_alike(count: int) -> None:
     bars = [group.patches[0] for group in figure.axes[0].containers if getattr(group, "patches", None)]
     looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in bars]
     assert len(set(looks)) == len(looks) == count
+
+
+@pytest.mark.parametrize("slowest", [2.0, 20.0])
+def test_every_bubble_lies_inside(slowest: float) -> None:
+    entry = SCORE | {"size_bytes": 1_000_000}
+    figure = tradeoff({"quick": entry | {"p50_ms": 1.0}, "slow": entry | {"p50_ms": slowest}}, None)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    frame = axes.get_window_extent()
+    for bubble in axes.collections:
+        if len(sizes := getattr(bubble, "get_sizes", lambda: ())()):
+            (x, y), radius = axes.transData.transform(bubble.get_offsets()[0]), sizes[0] ** 0.5 / 2 * figure.dpi / 72
+            assert frame.x0 < x - radius and x + radius < frame.x1 and frame.y0 < y - radius and y + radius < frame.y1

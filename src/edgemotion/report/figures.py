@@ -123,7 +123,7 @@ def logarithmic_if_wide(axes: "Axes", values: Sequence[float]) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
     else:
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.08 * max(values))
 
 
 def colours(count: int) -> list[str]:
