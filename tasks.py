@@ -48,8 +48,8 @@ def repro(c: Context) -> None:
 
 @task(help={"slow": "also the tests that take minutes"})
 def test(c: Context, slow: bool = False) -> None:
-    """Run the tests."""
-    c.run("pytest" + (' -m "slow or not slow"' if slow else ""), pty=sys.stdout.isatty())
+    """Run the tests, on all cores where none of them needs an idle one."""
+    c.run('pytest -m "slow or not slow"' if slow else "pytest -n auto", pty=sys.stdout.isatty())
 
 
 @task(help={"fix": "write formatting and safe corrections"})
