@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from matplotlib.collections import PathCollection
 
 from edgemotion.report.figures import COLOURS, corruptions, tradeoff
 
@@ -33,7 +34,10 @@ def test_every_bubble_lies_inside(slowest: float) -> None:
     figure.draw_without_rendering()
     (axes,) = figure.axes
     frame = axes.get_window_extent()
-    for bubble in axes.collections:
-        if len(sizes := getattr(bubble, "get_sizes", lambda: ())()):
-            (x, y), radius = axes.transData.transform(bubble.get_offsets()[0]), sizes[0] ** 0.5 / 2 * figure.dpi / 72
-            assert frame.x0 < x - radius and x + radius < frame.x1 and frame.y0 < y - radius and y + radius < frame.y1
+    # The error bars are collections too, of lines.
+    bubbles = [found for found in axes.collections if isinstance(found, PathCollection)]
+    assert len(bubbles) == 2
+    for bubble in bubbles:
+        x, y = axes.transData.transform(bubble.get_offsets()[0])
+        radius = bubble.get_sizes()[0] ** 0.5 / 2 * figure.dpi / 72
+        assert frame.x0 < x - radius and x + radius < frame.x1 and frame.y0 < y - radius and y + radius < frame.y1
