@@ -41,14 +41,23 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """
     if settings.train.trainer == "yolo":
         raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
-    table = {RECIPE: {}, **settings.ablation.rows}
     # A row that contradicts itself is told before the first training, not hours later.
-    recipes = {name: apply(name, settings, changes) for name, changes in table.items()}
+    recipes = {RECIPE: apply(RECIPE, settings, {}), **changed_recipes(settings)}
     rows = []
     for name, changed in recipes.items():
         correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
-        rows.append(Row(name, table[name], np.stack(correct)))
+        rows.append(Row(name, settings.ablation.rows.get(name, {}), np.stack(correct)))
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
+
+
+def changed_recipes(settings: Settings) -> dict[str, Settings]:
+    """The settings of every row of ablation.rows that changes something: one that the recipe already has is left out.
+
+    EdgemotionError as of `apply`.
+    """
+    recipe = apply(RECIPE, settings, {})
+    recipes = {name: apply(name, settings, changes) for name, changes in settings.ablation.rows.items()}
+    return {name: changed for name, changed in recipes.items() if changed != recipe}
 
 
 def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
