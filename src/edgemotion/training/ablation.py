@@ -33,7 +33,7 @@ class Row:
 
 
 def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, cache: Path) -> list[dict[str, Any]]:
-    """Train the recipe of `settings` and each of ablation.rows, from every seed, for ablation.epochs; return the table.
+    """Train each of the `recipes` of `settings`, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
     pretrained weights, settings, data or code are other trainings. Only (train, val) are read, as whole images: the
@@ -41,23 +41,22 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """
     if settings.train.trainer == "yolo":
         raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
-    # A row that contradicts itself is told before the first training, not hours later.
-    recipes = {RECIPE: apply(RECIPE, settings, {}), **changed_recipes(settings)}
     rows = []
-    for name, changed in recipes.items():
+    # A row that contradicts itself is told before the first training, not hours later.
+    for name, changed in recipes(settings).items():
         correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
         rows.append(Row(name, settings.ablation.rows.get(name, {}), np.stack(correct)))
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
 
 
-def changed_recipes(settings: Settings) -> dict[str, Settings]:
-    """The settings of every row of ablation.rows that changes something: one that the recipe already has is left out.
+def recipes(settings: Settings) -> dict[str, Settings]:
+    """The settings of the recipe and of every row of ablation.rows, but for rows that change nothing of it.
 
     EdgemotionError as of `apply`.
     """
     recipe = apply(RECIPE, settings, {})
-    recipes = {name: apply(name, settings, changes) for name, changes in settings.ablation.rows.items()}
-    return {name: changed for name, changed in recipes.items() if changed != recipe}
+    changed = {name: apply(name, settings, changes) for name, changes in settings.ablation.rows.items()}
+    return {RECIPE: recipe, **{name: row for name, row in changed.items() if row != recipe}}
 
 
 def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
