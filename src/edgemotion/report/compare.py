@@ -112,11 +112,13 @@ def notes(rows: Sequence[Row]) -> str:
         parts.append(
             "The networks trained for different numbers of epochs, so a row is a recipe and not its network's best."
         )
+    trained: dict[str, list[str]] = {}
     for row in rows:
         data = ["with the copies of test images"] * (row["drop_leaks"] is False)
         data += [f"with all of val but a share of {row['val_kept']}"] * (row["val_kept"] is not None)
         if data:
-            parts.append(f"{row['experiment']} trained {' and '.join(data)}.")
+            trained.setdefault(" and ".join(data), []).append(row["experiment"])
+    parts += [f"Trained {data}: {', '.join(names)}." for data, names in trained.items()]
     if any(row["training_minutes"] is not None for row in rows):
         parts.append("Training minutes are wall-clock, on whatever machine ran that training.")
     if any(row["map50"] is not None for row in rows):
