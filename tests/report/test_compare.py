@@ -117,18 +117,24 @@ def test_files_repeat_byte_for_byte(rows: list[dict[str, Any]], tmp_path: Path) 
     assert min(cv2.imread(str(tmp_path / "a/comparison.png")).shape[:2]) > 300
 
 
-def test_figure_has_two_panels_a_dataset_and_every_number(rows: list[dict[str, Any]]) -> None:
+def test_figure_has_a_line_an_experiment_and_every_number(rows: list[dict[str, Any]]) -> None:
     panels = figure(rows).axes
-    assert [len(panel.collections) > 0 for panel in panels] == [True] * 4
-    marks = [sorted(text.get_text() for text in panel.texts) for panel in panels]
-    # In the left panel of each dataset int8 stands beside fp32 under the same number.
-    assert marks == [["1", "1"], ["1"], ["2", "3", "3"], ["2", "3"]]
-    legends = [text.get_text() for panel in panels[1::2] for text in panel.get_legend().get_texts()]
-    assert legends == [
-        "1 boxes (yolo11n, 1.96 MB)",
-        "2 tuned (resnet50, 1.96 MB)",
-        "3 plain (compact, 1.96 MB)",
-    ]
+    names = [[label.get_text() for label in panel.get_yticklabels()] for panel in panels[::3]]
+    assert names == [["boxes (yolo11n, 1.96 MB)"], ["tuned (resnet50, 1.96 MB)", "plain (compact, 1.96 MB)"]]
+
+    def marks(panel: Any) -> dict[tuple[int, str], float]:
+        points = [line.get_xydata()[0] for line in panel.lines if len(line.get_xdata())]
+        # The fp32 mark stands above the middle of its line, int8 below it.
+        return {(round(y), "int8" if y > round(y) else "fp32"): x for x, y in points}
+
+    accuracy, latency, cost = (marks(panel) for panel in panels[3:])
+    plain = rows[2]
+    assert accuracy.keys() == latency.keys() == {(0, "fp32"), (1, "fp32"), (1, "int8")} and len(cost) == 2
+    assert accuracy[1, "fp32"] == 100 * plain["top1"] and accuracy[1, "int8"] == 100 * plain["int8"]["top1"]
+    assert latency[1, "fp32"] == plain["p50_ms"] and latency[1, "int8"] == plain["int8"]["p50_ms"]
+    assert cost[1, "fp32"] == plain["macs"] / 1e6
+    spans = [segment[:, 0].tolist() for bars in panels[3].collections for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert [100 * end for end in plain["top1_ci"]] in spans
 
 
 def test_nothing_to_compare() -> None:

@@ -133,5 +133,5 @@ def write(folder: Path | str, rows: Sequence[Row]) -> None:
     folder = Path(folder)
     text = markdown(rows)
     write_json(folder / "comparison.json", {"rows": list(rows), "notes": notes(rows)})
-    write_text(folder / "comparison.md", f"{text}\n![Accuracy against latency and cost]({FIGURE})\n")
+    write_text(folder / "comparison.md", f"{text}\n![Accuracy, latency and cost of each experiment]({FIGURE})\n")
     save(figure(rows), folder / FIGURE)
