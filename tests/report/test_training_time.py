@@ -11,13 +11,21 @@ MINUTE = 60_000
 
 
 def train(
-    client: MlflowClient, weights: str, steps: range, start: int, minutes: float, status: str = "FINISHED"
+    client: MlflowClient,
+    weights: str,
+    steps: range,
+    start: int,
+    minutes: float,
+    status: str = "FINISHED",
+    teachers: str = "",
 ) -> None:
     """A run of one training that began at `start` and logged these epochs."""
     run = client.create_run("0", start_time=start).info.run_id
     for step in steps:
         client.log_metric(run, "val_top1", 0.1 * step, step=step)
     client.set_tag(run, "weights_sha256", weights)
+    if teachers:
+        client.set_tag(run, "teachers_sha256", teachers)
     client.set_terminated(run, status, end_time=start + int(minutes * MINUTE))
 
 
@@ -31,6 +39,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(client, "resumed", range(1, 3), start=1000, minutes=2, status="KILLED")
     train(client, "resumed", range(3, 5), start=900_000, minutes=2)
     train(client, "unlogged", range(0), start=1000, minutes=2)
+    train(client, "taught", range(1, 3), start=3_000_000, minutes=2, teachers="twice teacher")
+    train(client, "teacher", range(1, 3), start=1000, minutes=8)
+    train(client, "half taught", range(1, 3), start=3_000_000, minutes=2, teachers="twice resumed")
     return root
 
 
@@ -47,7 +58,12 @@ def test_the_newest_whole_training_counts(project: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weights", ["resumed", "unlogged", "other", None])
+def test_teaching_counts(project: Path) -> None:
+    assert minutes(project, "taught") == 2 + 4.5 + 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["resumed", "unlogged", "half taught", "other", None])
 def test_no_answer_is_better_than_a_wrong_one(project: Path, weights: str | None) -> None:
     assert minutes(project, weights) is None
 

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from edgemotion.datasets.splits import write_split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_csv, sha256_file
+from edgemotion.report.training_time import training_minutes
 from edgemotion.runtime.classifier import Classifier
 from edgemotion.runtime.variant import load_variant
 from edgemotion.settings import Settings, load
@@ -238,6 +239,24 @@ def test_teachers_differ_and_the_student_says_whose_it_is(taught: Path) -> None:
     described = json.loads((taught / "models/networks/fp32/network.json").read_text())
     assert described["settings"]["teachers_sha256"] == weights
     assert not list((taught / ".checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_the_teachers_time_is_part_of_the_training_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run(teach, *TEACHERS, "tracking=mlflow")
+    run(train, *TEACHERS, "tracking=mlflow", "train.distill.teacher=ensemble")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([found.experiment_id for found in client.search_experiments()])
+    assert sorted(entry.info.run_name for entry in runs) == ["teacher_1", "teacher_2", "train"]
+    whole = sum(entry.info.end_time - entry.info.start_time for entry in runs) / 60_000
+    tracking = {"backend": "mlflow", "uri": "sqlite:///mlflow.db"}
+    assert training_minutes(tracking, sha256_file(Path("models/networks/fp32/model.safetensors"))) == pytest.approx(
+        whole
+    )
 
 
 def test_pruning_in_rounds_trains_after_each(taught: Path) -> None:

@@ -120,7 +120,7 @@ def notes(rows: Sequence[Row]) -> str:
             trained.setdefault(" and ".join(data), []).append(row["experiment"])
     parts += [f"Trained {data}: {', '.join(names)}." for data, names in trained.items()]
     if any(row["training_minutes"] is not None for row in rows):
-        parts.append("Training minutes are wall-clock, on whatever machine ran that training.")
+        parts.append("Training minutes are wall-clock, on whatever machine ran that training, and include teachers.")
     if any(row["map50"] is not None for row in rows):
         parts.append("A detector sees whole images and is scored by its best box, a classifier sees the cut-out faces.")
     if len({row["dataset"] for row in rows}) > 1:

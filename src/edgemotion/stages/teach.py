@@ -3,7 +3,7 @@
 import torch
 
 from edgemotion.datasets.splits import read_split, split_sha256
-from edgemotion.files import replacing, write_json
+from edgemotion.files import replacing, sha256_file, write_json
 from edgemotion.networks import network
 from edgemotion.settings import Settings
 from edgemotion.stages import stage
@@ -34,7 +34,8 @@ def main(settings: Settings) -> None:
                     threads=settings.threads,
                     on_epoch=lambda row, run=run: run.log(row, step=int(row["epoch"])),  # type: ignore[misc]
                 )
-            network.save(partial / name, trained, history)
+                network.save(partial / name, trained, history)
+                run.tag("weights_sha256", sha256_file(partial / name / "model.safetensors"))
             checkpoints.append(checkpoint)
             top1[name] = round(history[-1]["val_top1"], 6)
             print(f"{TEACHERS / name}: val top-1 {top1[name]:.4f} after {len(history)} epochs")

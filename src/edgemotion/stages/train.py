@@ -29,6 +29,8 @@ def main(settings: Settings) -> None:
         )
         network.save(network.NETWORKS / "fp32", trained, history)
         run.tag("weights_sha256", sha256_file(network.NETWORKS / "fp32/model.safetensors"))
+        if teachers := trained.settings.get("teachers_sha256"):
+            run.tag("teachers_sha256", " ".join(teachers))
     checkpoint.unlink(missing_ok=True)
     print(f"models/networks/fp32: val top-1 {history[-1]['val_top1']:.4f} after {len(history)} epochs")
 
