@@ -254,9 +254,8 @@ def test_the_teachers_time_is_part_of_the_training_time(tmp_path: Path, monkeypa
     assert sorted(entry.info.run_name for entry in runs) == ["teacher_1", "teacher_2", "train"]
     whole = sum(entry.info.end_time - entry.info.start_time for entry in runs) / 60_000
     tracking = {"backend": "mlflow", "uri": "sqlite:///mlflow.db"}
-    assert training_minutes(tracking, sha256_file(Path("models/networks/fp32/model.safetensors"))) == pytest.approx(
-        whole
-    )
+    weights = sha256_file(Path("models/networks/fp32/model.safetensors"))
+    assert training_minutes(tracking, weights) == pytest.approx(whole)
 
 
 def test_pruning_in_rounds_trains_after_each(taught: Path) -> None:
