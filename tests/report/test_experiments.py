@@ -177,13 +177,14 @@ def test_the_task_writes_table_figure_and_readme(project: Path, tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
     assert (folder / "comparison.md").read_text().startswith(found.stdout.split("\n\n")[0])
     assert [row["experiment"] for row in read_json(folder / "comparison.json")["rows"]] == ["compact", "vit"]
-    assert min(cv2.imread(str(folder / "comparison.png")).shape[:2]) > 300
     assert (root / "README.md").read_text() == markers
 
     assert invoke("--names", "vit", "--output", "reports/published/comparison").returncode == 0
     readme = (root / "README.md").read_text()
     assert "| vit | synthetic 48x48 gray | vit |" in readme and "| compact |" not in readme
     assert "](reports/published/comparison/comparison.png)" in readme
+    both, one = (cv2.imread(str(path / "comparison.png")) for path in (folder, root / "reports/published/comparison"))
+    assert both.shape[0] > one.shape[0] > 100 and both.shape[1] == one.shape[1] > 1000
 
     failed = invoke("--names", "gone")
     assert failed.returncode == 1 and failed.stderr.startswith("error: there is no experiment 'gone'")
