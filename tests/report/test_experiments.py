@@ -177,6 +177,7 @@ def test_the_task_writes_table_figure_and_readme(project: Path, tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
     assert (folder / "comparison.md").read_text().startswith(found.stdout.split("\n\n")[0])
     assert [row["experiment"] for row in read_json(folder / "comparison.json")["rows"]] == ["compact", "vit"]
+    assert min(cv2.imread(str(folder / "comparison.png")).shape[:2]) > 300
     assert (root / "README.md").read_text() == markers
 
     assert invoke("--names", "vit", "--output", "reports/published/comparison").returncode == 0

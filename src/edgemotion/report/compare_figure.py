@@ -22,7 +22,7 @@ def figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     from matplotlib.figure import Figure
 
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    figure = Figure(figsize=(13, 0.4 + 0.9 * len(datasets) + 0.38 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(13, 1.2 + 0.9 * len(datasets) + 0.38 * len(rows)), layout="constrained")
     # A title and an axis take as much height as two lines.
     heights = [2 + sum(row["dataset"] == dataset for row in rows) for dataset in datasets]
     grid = figure.subplots(len(datasets), 3, squeeze=False, sharey="row", height_ratios=heights, width_ratios=[4, 3, 3])
