@@ -43,7 +43,7 @@ class Model:
     """A network of the registry and its arguments."""
 
     name: str
-    # Autocast type on a CPU: bf16 is faster for dense networks and slower for depthwise ones.
+    # Autocast type: bf16 is faster for dense networks and slower for depthwise ones. A CPU without it takes fp32.
     precision: str
     args: dict[str, Any]
 

@@ -72,7 +72,7 @@ def test_the_same_network_twice() -> None:
 
 
 def test_still_trains() -> None:
-    module = pruned(0.5).train()
+    module = pruned(0.5, round_to=4).train()
     images, labels = given.patterned(24)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(110).div(50)
     optimizer = torch.optim.SGD(module.parameters(), 0.1)

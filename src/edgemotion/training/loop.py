@@ -25,6 +25,9 @@ from edgemotion.training.checkpoint import load_checkpoint, save_checkpoint
 from edgemotion.training.distillation import Ensemble, Memory, distillation_loss
 from edgemotion.training.optimizer import build_optimizer, freeze, rate_schedule
 
+# The instructions, as torch names them, with which a CPU computes in bf16: of x86, and of ARM.
+BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
 
 def fit(
     module: nn.Module,
@@ -164,6 +167,18 @@ def choose_device(name: str) -> torch.device:
         raise EdgemotionError(
             f"train.device is {name!r}, which does not work here ({reason}); use auto or cpu"
         ) from None
+
+
+def choose_precision(name: str, device: str) -> str:
+    """What a training that asks for `bf16` or `fp32` takes on this machine: fp32 on a CPU without bf16 instructions.
+
+    Such a CPU would emulate bf16, ten times slower than fp32.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    if name != "bf16" or choose_device(device).type != "cpu" or any(capabilities.get(key) for key in BF16):
+        return name
+    tqdm.write("this CPU has no bf16 instructions; training takes fp32", file=sys.stderr)
+    return "fp32"
 
 
 def make_deterministic() -> None:

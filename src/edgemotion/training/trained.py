@@ -16,6 +16,7 @@ from edgemotion.networks.detector import Detector
 from edgemotion.networks.network import Network
 from edgemotion.settings import Model, Train
 from edgemotion.training.checkpoint import checkpoint_path
+from edgemotion.training.loop import choose_precision
 
 TEACHERS = Path("models/teachers")
 
@@ -38,7 +39,14 @@ def train_network(
     torch.manual_seed(seed)
     train, val = splits
     _, height, width, channels = train.images.shape
-    identity: dict[str, Any] = {"model": asdict(model), "train": asdict(settings), "seed": seed, "threads": threads}
+    precision = choose_precision(model.precision, settings.device)
+    identity: dict[str, Any] = {
+        "model": asdict(model),
+        "train": asdict(settings),
+        "precision": precision,
+        "seed": seed,
+        "threads": threads,
+    }
     identity |= pretrained_sha256(model)
     if teachers := teachers_sha256(settings.distill.teacher):
         identity["teachers_sha256"] = teachers
@@ -51,7 +59,7 @@ def train_network(
         val,
         args={},
         settings=settings,
-        precision=model.precision,
+        precision=precision,
         seed=seed,
         checkpoint=checkpoint,
         threads=threads,
