@@ -24,9 +24,9 @@ def prune(module: nn.Module, dense: nn.Module, share: float = 1.0, **args: Any) 
     return registry.call("prune", "structured", module, dense, EXAMPLE, args=args, share=share)
 
 
-def pruned(macs_ratio: float, round_to: int = 2) -> nn.Module:
-    module = given.network_of().module
-    hook = prune(module, given.network_of().module, macs_ratio=macs_ratio, round_to=round_to)
+def pruned(macs_ratio: float, round_to: int = 2, args: dict[str, Any] = given.COMPACT) -> nn.Module:
+    module = given.network_of(args=args).module
+    hook = prune(module, given.network_of(args=args).module, macs_ratio=macs_ratio, round_to=round_to)
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     hook(module)
     torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
@@ -72,7 +72,8 @@ def test_the_same_network_twice() -> None:
 
 
 def test_still_trains() -> None:
-    module = pruned(0.5, round_to=4).train()
+    # torch 2.15 breaks its heap where a CPU without AVX-512 trains strided 1x1 convolutions of four or six channels.
+    module = pruned(0.5, round_to=8, args={**given.COMPACT, "widths": [16, 32]}).train()
     images, labels = given.patterned(24)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(110).div(50)
     optimizer = torch.optim.SGD(module.parameters(), 0.1)

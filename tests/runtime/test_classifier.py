@@ -8,11 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgemotion.datasets.images import decode, resize
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime import Classifier, open_session
+from edgemotion.runtime.champion import SHIPPED
 from edgemotion.runtime.classifier import fit
 
 
@@ -94,6 +96,17 @@ def test_predict_refuses_what_is_no_image(variant_folder: Path) -> None:
     for image in (np.zeros((8, 8, 2), np.uint8), np.zeros((8, 8)), np.zeros((0, 8), np.uint8), np.zeros(8, np.uint8)):
         with pytest.raises(EdgemotionError, match="an image must be uint8"):
             classifier.predict(image)
+
+
+def test_int8_answers_on_every_cpu_what_its_graph_says() -> None:
+    """Without optimization ONNX Runtime computes a QDQ graph in float, which no instruction set changes."""
+    model = SHIPPED / "model.onnx"
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    images = np.random.default_rng(0).integers(256, size=(64, 48, 48, 1), dtype=np.uint8)
+    expected = onnxruntime.InferenceSession(model, options).run(["probabilities"], {"images": images})[0]
+    found = open_session(model).run(["probabilities"], {"images": images})[0]
+    assert 0 < np.abs(found - expected).max() < 0.05
 
 
 def test_threads_do_not_change_the_answer(variant_folder: Path) -> None:

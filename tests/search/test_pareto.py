@@ -31,7 +31,7 @@ from edgemotion.training.loop import fit
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
 SMALL = [
-    "model=compact", "model.args.widths=[8,16]", "model.args.depths=[1,1]", "model.args.stem_stride=1",
+    "model=compact", "model.args.widths=[16,32]", "model.args.depths=[1,1]", "model.args.stem_stride=1",
     "model.precision=fp32", "train.epochs=3", "train.batch_size=32", "train.ema_decay=0.9", "train.augment.flip=false",
     "train.device=cpu", "pareto.macs_ratios=[]", "pareto.widths=[]", "pareto.rounds=20", "profile.warmup=2",
     "pareto.quantize.args.calibration_images=300", "threads=1", "tracking=none",
@@ -201,7 +201,7 @@ def test_a_network_that_cannot_be_trained_is_refused(override: str, told: str) -
 @pytest.mark.slow
 def test_the_pipeline_makes_what_the_search_measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = ["pareto.macs_ratios=[0.5]", "pareto.widths=[0.5]", "pareto.structured.epochs=1", "pareto.slim.epochs=2"]
-    space += ["pareto.structured.args.round_to=2", "pareto.slim.args.round_to=2"]
+    space += ["pareto.structured.args.round_to=8", "pareto.slim.args.round_to=8"]
     rows = search(settings_of(*space, *BUDGET), 9)
     assert [row["variant"] for row in rows[:3]] == ["fp32", "structured_50", "slim_50"]
     assert "Epochs of training: fp32 7, structured_50 1, slim_50 2;" in Path("reports/pareto/front.md").read_text()

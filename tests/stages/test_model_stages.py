@@ -29,10 +29,10 @@ from edgemotion.training.checkpoint import save_checkpoint
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
 SMALL = [
-    "model=compact", "model.args.widths=[8,16]", "model.args.depths=[1,1]", "model.args.stem_stride=1",
+    "model=compact", "model.args.widths=[16,32]", "model.args.depths=[1,1]", "model.args.stem_stride=1",
     "model.precision=fp32", "data.classes=[left,right,middle]", "train.epochs=3", "train.batch_size=32",
     "train.ema_decay=0.9", "train.augment.flip=false", "train.augment.shift=0.05", "train.device=cpu",
-    "prune.pruned.epochs=2", "prune.pruned.args.round_to=2", "prune.sparse.epochs=1",
+    "prune.pruned.epochs=2", "prune.pruned.args.round_to=8", "prune.sparse.epochs=1",
     "quantize.int8_static.args.calibration_images=300", "quantize.pruned_int8.args.calibration_images=300",
     "threads=1", "tracking=none",
 ]  # fmt: skip
@@ -136,7 +136,7 @@ def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, pare
     assert info["input"] == {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1}
     assert info["network"] == {
         "name": "compact",
-        "args": {"widths": [8, 16], "depths": [1, 1], "stem_stride": 1, "dropout": 0.2},
+        "args": {"widths": [16, 32], "depths": [1, 1], "stem_stride": 1, "dropout": 0.2},
     }
     network = {"int8_static": "fp32", "int8_dynamic": "fp32", "pruned_int8": "pruned"}.get(name, name)
     assert info["weights_sha256"] == sha256_file(finished / f"models/networks/{network}/model.safetensors")
@@ -154,7 +154,7 @@ def test_structured_pruning_halves_the_macs(finished: Path) -> None:
     dense, pruned, int8 = (info_of(finished, name) for name in ("fp32", "pruned", "pruned_int8"))
     assert 0 < pruned["macs"] <= 0.5 * dense["macs"] and pruned["size_bytes"] < dense["size_bytes"]
     assert int8["macs"] == pruned["macs"]
-    assert pruned["settings"]["prune"]["args"] == {"macs_ratio": 0.5, "round_to": 2, "importance": "magnitude"}
+    assert pruned["settings"]["prune"]["args"] == {"macs_ratio": 0.5, "round_to": 8, "importance": "magnitude"}
     assert pruned["settings"]["train"]["epochs"] == 2 and pruned["settings"]["precision"] == "fp32"
 
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
 from edgemotion.settings import Distill
-from edgemotion.training.loop import choose_device, fit, update_average, validate
+from edgemotion.training.loop import choose_device, choose_precision, fit, update_average, validate
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 TRAIN, VAL = given.patterned(60, seed=1), given.patterned(30, seed=2)
@@ -215,6 +215,28 @@ def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: P
 
 def test_auto_takes_what_is_there() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "instruction", "taken"),
+    [
+        ("bf16", "avx512_bf16", "bf16"),
+        ("bf16", "sve_bf16", "bf16"),
+        ("bf16", "avx2", "fp32"),
+        ("fp32", "avx512_bf16", "fp32"),
+        ("fp16", "avx2", "fp16"),
+    ],
+)
+def test_a_cpu_without_bf16_takes_fp32(
+    asked: str,
+    instruction: str,
+    taken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instruction: True, "avx512_vnni": False})
+    assert choose_precision(asked, "cpu") == taken
+    assert ("no bf16 instructions" in capsys.readouterr().err) == (taken != asked)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from edgemotion.runtime.variant import Variant, load_variant
 # The key of a file's metadata that limits how many of its images an inference may take.
 LARGEST_BATCH = "batch"
 
-# An x86 CPU without VNNI adds int8 products in 16 bits, which overflow: other answers than on every other CPU. With this
-# entry it takes its slower 16-bit kernels; a CPU with VNNI, or of ARM, takes no notice of it.
+# An x86 CPU without VNNI adds int8 products in 16 bits, which overflow: its answers are not those of other CPUs. With
+# this entry it takes slower kernels of 16 bits; a CPU with VNNI and one of ARM take no notice.
 EXACT = ("session.x64quantprecision", "1")
 
 
