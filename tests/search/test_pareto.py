@@ -56,7 +56,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, split in splits.items():
         write_split(folder / "data/prepared" / name, split)
     shutil.copytree(ROOT / "configs", folder / "configs", ignore=shutil.ignore_patterns("pareto.yaml"))
-    dense = dataclasses.replace(given.network_of(), classes=given.CLASSES)
+    dense = given.network_of(args={**given.COMPACT, "widths": [16, 32]})
+    dense = dataclasses.replace(dense, classes=given.CLASSES)
     arrays = [(split.images, split.labels) for split in splits.values()]
     dense.module, _ = fit(
         dense.module, *arrays, mean=dense.mean, std=dense.std, settings=given.train_settings(), precision="fp32",

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from edgemotion import registry
-from edgemotion.compression.onnx_file import set_metadata, strip
+from edgemotion.compression.onnx_file import set_metadata, set_temperature, strip
 from edgemotion.compression.quantization import Job
 from edgemotion.compression.static import layer_names
 from edgemotion.datasets.splits import Split
@@ -53,6 +53,8 @@ class Bench:
         model = registry.call("quantize", chosen.method, job, args=args).model
         strip(model)
         set_metadata(model, parent.variant.info)
+        # write_variant sets its own after strip, whose empty doc string takes two bytes.
+        set_temperature(model, parent.variant.info["temperature"])
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
