@@ -12,13 +12,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from edgemotion import registry
 from edgemotion.compression.onnx_file import run_logits
 from edgemotion.compression.onnx_module import OnnxModule
 from edgemotion.compression.onnx_operators import FakeQuantize
 from edgemotion.compression.pixels import gather_blocks
-from edgemotion.compression.qat import answers, convolutions, tune
+from edgemotion.compression.qat import MIN_AGREEMENT, answers, convolutions, tune
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import Network
@@ -47,24 +48,35 @@ def job_of(network: Network, folder: Path, **augment: float) -> Job:
     return replace(job, max_accuracy_drop=0.01)
 
 
+def trained(network: Network, folder: Path) -> Network:
+    """The network after three epochs."""
+    module, _ = loop.fit(
+        network.module, (TRAIN.images, TRAIN.labels), (VAL.images, VAL.labels), mean=network.mean, std=network.std,
+        settings=given.train_settings(epochs=3), precision="fp32", seed=1, checkpoint=folder / "train.pt",
+    )  # fmt: skip
+    # As a network on disk lies in memory once it is loaded.
+    network.module = module.to(memory_format=torch.contiguous_format)
+    return network
+
+
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SMALL])
-def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Quantized]:
-    """An untrained network and its static int8."""
+def static(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Quantized]:
+    """A network that tells the classes apart, for where they nearly tie rounding decides, and its static int8."""
     name = request.param
-    job = job_of(given.network_of(name, SMALL[name]), tmp_path_factory.mktemp(name))
+    folder = tmp_path_factory.mktemp(name)
+    network = given.network_of(name, SMALL[name])
+    for layer in network.module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 0.1
+    job = job_of(trained(network, folder), folder)
     return job, registry.call("quantize", "static", replace(job, max_accuracy_drop=1.0), args=ARGS["static"])
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A trained network."""
-    network = given.network_of()
+    """A trained network, which sees shifted images when it goes on."""
     folder = tmp_path_factory.mktemp("trained")
-    network.module, _ = loop.fit(
-        network.module, (TRAIN.images, TRAIN.labels), (VAL.images, VAL.labels), mean=network.mean, std=network.std,
-        settings=given.train_settings(epochs=3), precision="fp32", seed=1, checkpoint=folder / "train.pt",
-    )  # fmt: skip
-    return job_of(network, folder, shift=0.05, contrast=0.2)
+    return job_of(trained(given.network_of(), folder), folder, shift=0.05, contrast=0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -85,24 +97,24 @@ def qat(job: Job, **args: Any) -> Quantized:
     return found
 
 
-def test_a_float_graph_answers_as_in_onnx_runtime(fresh: tuple[Job, Quantized]) -> None:
-    source = onnx.load(fresh[0].parent.model_path)
+def test_a_float_graph_answers_as_in_onnx_runtime(static: tuple[Job, Quantized]) -> None:
+    source = onnx.load(static[0].parent.model_path)
     expected = run_logits(source, VAL.images, threads=1)
     found = answers(OnnxModule(source), VAL.images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-def test_a_qdq_graph_answers_as_in_onnx_runtime(fresh: tuple[Job, Quantized]) -> None:
-    job, quantized = fresh
+def test_a_qdq_graph_answers_as_in_onnx_runtime(static: tuple[Job, Quantized]) -> None:
+    job, quantized = static
     expected = run_logits(quantized.model, VAL.images, threads=1)
     found = answers(OnnxModule(quantized.model, weights_of(job)), VAL.images)
-    # A value on the edge of two int8 steps may round otherwise and move what follows; untrained classes nearly tie.
-    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.98
-    assert np.abs(found - expected).mean() < 0.01 * np.ptp(expected)
+    # A value on the edge of two int8 steps may round otherwise and move what follows.
+    assert (found.argmax(1) == expected.argmax(1)).mean() >= MIN_AGREEMENT
+    assert np.abs(found - expected).mean() < 0.002 * np.ptp(expected)
 
 
-def test_what_was_not_trained_is_stored_as_static_had_it(fresh: tuple[Job, Quantized]) -> None:
-    job, quantized = fresh
+def test_what_was_not_trained_is_stored_as_static_had_it(static: tuple[Job, Quantized]) -> None:
+    job, quantized = static
     stored = onnx.ModelProto.FromString(quantized.model.SerializeToString())
     OnnxModule(quantized.model, weights_of(job)).store(stored)
     for tensor, expected in zip(stored.graph.initializer, quantized.model.graph.initializer, strict=True):
