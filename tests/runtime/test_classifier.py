@@ -109,6 +109,17 @@ def test_int8_answers_on_every_cpu_what_its_graph_says() -> None:
     assert 0 < np.abs(found - expected).max() < 0.05
 
 
+@pytest.mark.parametrize("entries", [{}, {"session.x64quantprecision": "1"}])
+def test_a_session_is_told_what_the_cpu_needs(entries: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgemotion.runtime.classifier.exact_int8", lambda: entries)
+    options = open_session(SHIPPED / "model.onnx").get_session_options()
+    if entries:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    else:
+        with pytest.raises(RuntimeError, match="does not have"):
+            options.get_session_config_entry("session.x64quantprecision")
+
+
 def test_threads_do_not_change_the_answer(variant_folder: Path) -> None:
     images = np.random.default_rng(2).integers(256, size=(20, 8, 8, 1), dtype=np.uint8)
     one, two = (

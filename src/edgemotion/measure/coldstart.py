@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from edgemotion.cpu import exact_int8
 from edgemotion.errors import EdgemotionError
 
 
@@ -39,8 +40,9 @@ def answer_once(model: str, threads: int) -> dict[str, float]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # As open_session sets it, whose module would load OpenCV too.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # As open_session does, whose module would load OpenCV too.
+    for entry in exact_int8().items():
+        options.add_session_config_entry(*entry)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     session.run(None, {given.name: np.zeros((1, *given.shape[1:]), np.uint8)})

@@ -8,15 +8,12 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from edgemotion.cpu import exact_int8
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime.variant import Variant, load_variant
 
 # The key of a file's metadata that limits how many of its images an inference may take.
 LARGEST_BATCH = "batch"
-
-# An x86 CPU without VNNI adds int8 products in 16 bits, which overflow: its answers are not those of other CPUs. With
-# this entry it takes slower kernels of 16 bits; a CPU with VNNI and one of ARM take no notice.
-EXACT = ("session.x64quantprecision", "1")
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,8 @@ def open_session(model: Path | str | bytes, threads: int = 1) -> onnxruntime.Inf
     options.log_severity_level = 3
     # Idle workers that spin would take the cores of other sessions and of the camera.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(*EXACT)
+    for entry in exact_int8().items():
+        options.add_session_config_entry(*entry)
     try:
         source = model if isinstance(model, bytes) else str(model)
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
