@@ -260,6 +260,17 @@ def test_every_convolution_ends_in_int8_and_the_file_is_what_was_trained(job: Jo
     assert given.digest(job.parent.model_path.read_bytes()) == before
 
 
+def test_a_reduced_range_stays_reduced(job: Job) -> None:
+    model = qat(job, static=ARGS["static"] | {"reduce_range": True}).model
+    stored = [numpy_helper.to_array(tensor).astype(int) for tensor in model.graph.initializer]
+    weights = [
+        array
+        for array, tensor in zip(stored, model.graph.initializer, strict=True)
+        if tensor.data_type == TensorProto.INT8 and array.ndim == 4
+    ]
+    assert weights and {int(np.abs(array).max()) for array in weights} == {64}
+
+
 def test_the_same_bytes_twice_and_after_a_kill(job: Job, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (qat(job) for _ in range(2))
     assert given.model_digest(first.model) == given.model_digest(second.model) and first.notes == second.notes

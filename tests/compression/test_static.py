@@ -129,6 +129,23 @@ def test_has_unsigned_activations_and_signed_weights(job: Job, tmp_path: Path) -
     assert tensors[last.input[1]].data_type == TensorProto.FLOAT and list(last.output) == ["logits"]
 
 
+def test_a_reduced_range_needs_no_exact_kernels(job: Job) -> None:
+    full, reduced = (quantize(job, reduce_range=reduce).model for reduce in (False, True))
+    tensors = [
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer} for model in (full, reduced)
+    ]
+    weights = [name for name, array in tensors[0].items() if array.dtype == np.int8 and array.ndim == 4]
+    assert len(weights) == 7
+    for name in weights:
+        assert [np.abs(found[name].astype(int)).max() for found in tensors] == [127, 64]
+    activations = {node.input[1] for node in full.graph.node if node.op_type == "QuantizeLinear"}
+    assert activations and all(tensors[0][name] == tensors[1][name] for name in activations)
+    assert top1(reduced, job) > 0.95
+    fastest = onnxruntime.InferenceSession(reduced.SerializeToString())
+    found = fastest.run(["logits"], {"images": job.val.images})[0]
+    np.testing.assert_array_equal(found, run_logits(reduced, job.val.images, 1))
+
+
 def test_one_scale_a_tensor_where_told(job: Job) -> None:
     model = quantize(job, per_channel=[False]).model
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -16,7 +16,8 @@ from edgemotion.errors import EdgemotionError
 
 # What ONNX Runtime's quantizer appends to the name of a tensor that it stores as integers.
 QUANTIZED = "_quantized"
-INT8_MAX = 127
+# The largest int8 weight, and with static's reduce_range.
+INT8_MAX, REDUCED_MAX = 127, 64
 # A bias is an int32 like the sums it is added to, which need room of their own.
 BIAS_MAX = 2**30
 SMALLEST_SCALE = 1e-6
@@ -106,9 +107,10 @@ class OnnxModule(nn.Module):
     """What a classifier's graph computes of images float [N,C,H,W] of 0 to 255: logits float [N,classes].
 
     The weights and biases of Conv, Gemm and MatMul are parameters. Those that a QDQ graph stores as integers are
-    rounded like there: int8 weights to multiples of the largest magnitude / 127, one a channel if the graph has so, and
-    int32 biases to multiples of input scale * weight scale. The scales of activations are parameters too; their zero
-    points are fixed. Gradients ignore the rounding (straight-through estimator).
+    rounded like there: int8 weights to multiples of the largest magnitude / 127 (/ 64 where the graph has none beyond),
+    one a channel if the graph has so, and int32 biases to multiples of input scale * weight scale. The scales of
+    activations are parameters too; their zero points are fixed. Gradients ignore the rounding (straight-through
+    estimator).
     """
 
     def __init__(self, model: onnx.ModelProto, weights: Mapping[str, np.ndarray] | None = None) -> None:
@@ -126,6 +128,9 @@ class OnnxModule(nn.Module):
             self.hold(name, "weight", (weights or {})[name.removesuffix(QUANTIZED)])
             if layer.bias:
                 self.hold(layer.bias.integers, "bias", graph.dequantized(layer.bias))
+        stored_weights = [graph.tensors[layer.weight.integers].astype(int) for layer in self.layers]
+        largest = max((np.abs(weight).max() for weight in stored_weights), default=0)
+        self.weight_max = REDUCED_MAX if largest <= REDUCED_MAX else INT8_MAX
         ready = {stored.value for layer in self.layers for stored in (layer.weight, layer.bias) if stored}
         steps = []
         for node in graph.nodes:
@@ -190,7 +195,7 @@ class OnnxModule(nn.Module):
         """The integers (as float) of a layer's weight and bias, each with its scale in a shape to multiply them by."""
         weight = self.tensor(layer.weight.integers)
         others = [axis for axis in range(weight.ndim) if axis != layer.axis]
-        scale = weight.abs().amax(others) / INT8_MAX
+        scale = weight.abs().amax(others) / self.weight_max
         if layer.bias is None:
             return {layer.weight: around(weight, scale.clamp(min=SMALLEST_SCALE**2), layer.axis)}
         bias, input_scale = self.tensor(layer.bias.integers), self.tensor(layer.input_scale)

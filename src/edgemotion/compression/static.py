@@ -56,6 +56,7 @@ class Recipe:
     folder: Path
     method: str
     per_channel: bool
+    reduce_range: bool
     # Nodes that are never quantized.
     kept: Sequence[str]
 
@@ -95,6 +96,7 @@ class Recipe:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=self.per_channel,
+            reduce_range=self.reduce_range,
             calibrate_method=CalibrationMethod[CALIBRATION_METHODS[self.method]],
             calibration_cache_path=self.ranges,
             nodes_to_quantize=list(only),
@@ -116,6 +118,7 @@ def static(
     calibration_methods: list[str],
     per_channel: list[bool],
     float_layers: list[str],
+    reduce_range: bool = False,
     max_accuracy_drop: float | None = None,
 ) -> Quantized:
     """Static QDQ int8: uint8 activations with ranges measured on training images, int8 weights.
@@ -123,9 +126,10 @@ def static(
     `calibration_images` are drawn from the training split. Of all pairs of a calibration method and one scale a channel
     (or one a tensor), that of the highest top-1 on val is taken. If it loses more than `max_accuracy_drop` (None: the
     job's) against the parent, the layers that move the logits most stay float, as few of them as it takes;
-    `float_layers` names those that do so anyway. Unsigned activations with signed weights are the combination that x86
-    and ARM int8 dot products run fastest. The last linear layer is always float: rounding its input and output takes
-    longer than int8 saves.
+    `float_layers` names those that do so anyway. `reduce_range` leaves one bit of the weights unused: an x86 CPU
+    without VNNI adds their products in 16 bits, which then never overflow. Unsigned activations with signed weights are
+    the combination that x86 and ARM int8 dot products run fastest. The last linear layer is always float: rounding its
+    input and output takes longer than int8 saves.
 
     Raises EdgemotionError for a method or a layer that does not exist, no candidate, and too few training images.
     """
@@ -134,7 +138,9 @@ def static(
     images = draw(job.train.images, calibration_images, job.seed)
     with TemporaryDirectory() as folder, quiet():
         parent = onnx.load(job.parent.model_path)
-        recipes = candidates(Path(folder), calibration_methods, per_channel, find_layers(parent, float_layers))
+        recipes = candidates(
+            Path(folder), calibration_methods, per_channel, reduce_range, find_layers(parent, float_layers)
+        )
         parent_top1 = score(parent, job).top1
         gather_blocks(parent)
         onnx.save(parent, Path(folder) / MODEL)
@@ -187,7 +193,9 @@ def find_layers(model: onnx.ModelProto, wanted: Sequence[str]) -> list[str]:
     return [nodes[layer] for layer in wanted]
 
 
-def candidates(folder: Path, methods: Sequence[str], per_channel: Sequence[bool], kept: Sequence[str]) -> list[Recipe]:
+def candidates(
+    folder: Path, methods: Sequence[str], per_channel: Sequence[bool], reduce_range: bool, kept: Sequence[str]
+) -> list[Recipe]:
     """All pairs in the order given; EdgemotionError names a method that does not exist."""
     if not methods or not per_channel:
         raise EdgemotionError("calibration_methods and per_channel list the candidates; give each at least one")
@@ -196,7 +204,7 @@ def candidates(folder: Path, methods: Sequence[str], per_channel: Sequence[bool]
             raise EdgemotionError(
                 f"calibration_methods names {method!r}, which does not exist; use {', '.join(CALIBRATION_METHODS)}"
             )
-    return [Recipe(folder, *pair, kept) for pair in itertools.product(methods, per_channel)]
+    return [Recipe(folder, *pair, reduce_range, kept) for pair in itertools.product(methods, per_channel)]
 
 
 def score(model: onnx.ModelProto, job: Job) -> Score:
