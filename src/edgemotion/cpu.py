@@ -32,6 +32,7 @@ def exact_int8(source: Path = SOURCE) -> dict[str, str]:
     """The entries of an ONNX Runtime session with which this CPU answers int8 as the graph says.
 
     x86 without VNNI adds int8 products in 16 bits, which overflow, unless it is told to take slower kernels. One with
-    VNNI has exact and fast ones, and would take the slower for the same answers. ARM takes no notice.
+    VNNI has exact and fast ones, and would take the slower for the same answers. ARM takes no notice. Without a source,
+    as outside Linux, the slower ones are the safe choice.
     """
     return {} if {"avx512_vnni", "avx_vnni"} & set(read_cpu(source)[1]) else {"session.x64quantprecision": "1"}
