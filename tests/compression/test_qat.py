@@ -262,13 +262,9 @@ def test_every_convolution_ends_in_int8_and_the_file_is_what_was_trained(job: Jo
 
 def test_a_reduced_range_stays_reduced(job: Job) -> None:
     model = qat(job, static=ARGS["static"] | {"reduce_range": True}).model
-    stored = [numpy_helper.to_array(tensor).astype(int) for tensor in model.graph.initializer]
-    weights = [
-        array
-        for array, tensor in zip(stored, model.graph.initializer, strict=True)
-        if tensor.data_type == TensorProto.INT8 and array.ndim == 4
-    ]
-    assert weights and {int(np.abs(array).max()) for array in weights} == {64}
+    tensors = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+    weights = [tensor.astype(int) for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim == 4]
+    assert weights and {int(np.abs(weight).max()) for weight in weights} == {64}
 
 
 def test_the_same_bytes_twice_and_after_a_kill(job: Job, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
