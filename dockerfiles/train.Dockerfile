@@ -6,7 +6,8 @@ ARG BASE=python:3.11-slim
 # hadolint ignore=DL3006
 FROM ${BASE}
 ARG TORCH=cpu
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore UV_NO_CACHE=1
+# Each of the graph's stages is a process; who runs them could not keep the bytecode of what they import.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 # Runs record the commit that made them. Debian drops old versions of a package, so a pinned one would break the build.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
