@@ -10,6 +10,9 @@ from edgemotion.datasets.facs import sample, span
 
 SIZE = 48
 SUPERSAMPLING = 3
+ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+# The outline of an ellipse of half width and half height 1.
+CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Canvas:
         """Points [N,2] of the face, `lift` above its ellipsoid, in 1/16 pixels of the canvas as int32 [N,1,2]."""
         view = self.view
         x, y = points.T
-        depth = 0.75 * np.sqrt(np.clip(1 - (x / 0.9) ** 2 - (y / 1.2) ** 2, 0, None)) + lift
+        depth = 0.75 * np.sqrt(np.maximum(1 - (x / 0.9) ** 2 - (y / 1.2) ** 2, 0)) + lift
         yaw, pitch, roll = (math.radians(angle) for angle in (view.yaw, view.pitch, view.roll))
         x, y = x * math.cos(yaw) + depth * math.sin(yaw), y * math.cos(pitch) + depth * math.sin(pitch)
         turned = np.stack([x * math.cos(roll) - y * math.sin(roll), x * math.sin(roll) + y * math.cos(roll)], axis=1)
@@ -95,5 +98,4 @@ def level(tone: float) -> int:
 
 def oval(x: float, y: float, half_width: float, half_height: float) -> np.ndarray:
     """The outline float64 [32,2] of an ellipse."""
-    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    return np.stack([x + half_width * np.cos(angles), y + half_height * np.sin(angles)], axis=1)
+    return np.array([x, y]) + CIRCLE * (half_width, half_height)

@@ -48,6 +48,10 @@ EMOTIONS: dict[str, tuple[tuple[int, ...], ...]] = {
 # An expression weaker than this is labelled neutral; no image of another class is weaker.
 NEUTRAL_BELOW = 0.25
 
+# Of a quadratic Bezier curve at 13 places along it: what its three points count there.
+ALONG = np.linspace(0, 1, 13)[:, None]
+BERNSTEIN = ((1 - ALONG) ** 2, 2 * ALONG * (1 - ALONG), ALONG**2)
+
 Sampled = TypeVar("Sampled")
 
 
@@ -132,9 +136,8 @@ def intensities(action_units: Mapping[int, float]) -> np.ndarray:
 def bend(start: Any, middle: Any, end: Any) -> np.ndarray:
     """Points float64 [13,2] of the quadratic Bezier curve through three points."""
     start, middle, end = (np.asarray(point, dtype=float) for point in (start, middle, end))
-    control = 2 * middle - (start + end) / 2
-    t = np.linspace(0, 1, 13)[:, None]
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    first, second, third = BERNSTEIN
+    return first * start + second * (2 * middle - (start + end) / 2) + third * end
 
 
 def landmarks(identity: Identity, action_units: Mapping[int, float]) -> dict[str, np.ndarray]:
