@@ -132,6 +132,13 @@ def test_images_install_hashed_packages_only_and_end_without_root(name: str) -> 
                 assert (ROOT / source).exists(), source
 
 
+@pytest.mark.parametrize("name", ["api.Dockerfile", "train.Dockerfile"])
+def test_images_bring_the_bytecode_that_their_user_cannot_write(name: str) -> None:
+    text = (DOCKER / name).read_text()
+    assert "PYTHONDONTWRITEBYTECODE=1" in text
+    assert "UV_COMPILE_BYTECODE=1" in text or "-m compileall" in text
+
+
 def test_dockerignore_lets_only_named_files_into_a_build() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
