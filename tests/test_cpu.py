@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgemotion.cpu import exact_int8, read_cpu
+from edgemotion.cpu import exact_int8, read_cpu, slow_int8
 
 X86 = """\
 processor\t: 0
@@ -60,3 +60,18 @@ def test_only_a_cpu_with_vnni_keeps_its_fastest_int8(
     if flags:
         source.write_text(f"flags\t\t: fpu {flags}\n")
     assert exact_int8(source) == entries
+
+
+@pytest.mark.parametrize(
+    ("flags", "slow"),
+    [
+        (["avx2"], True),
+        (["avx2", "avx512f"], True),
+        (["avx2", "avx512f", "avx512_vnni"], False),
+        (["avx2", "avx_vnni"], False),
+        (["asimd"], False),
+        ([], False),
+    ],
+)
+def test_int8_is_slow_on_x86_without_vnni(flags: list[str], slow: bool) -> None:
+    assert slow_int8(flags) is slow

@@ -1,5 +1,6 @@
 """The text of /proc/cpuinfo in; the CPU, its instructions for int8 and how ONNX Runtime must use them out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 SOURCE = Path("/proc/cpuinfo")
@@ -16,6 +17,7 @@ FLAGS = (
     "i8mm",
     "sve",
 )
+VNNI = {"avx512_vnni", "avx_vnni"}
 
 
 def read_cpu(source: Path = SOURCE) -> tuple[str, list[str]]:
@@ -35,4 +37,9 @@ def exact_int8(source: Path = SOURCE) -> dict[str, str]:
     VNNI has exact and fast ones, and would take the slower for the same answers. ARM takes no notice. Without a source,
     as outside Linux, the slower ones are the safe choice.
     """
-    return {} if {"avx512_vnni", "avx_vnni"} & set(read_cpu(source)[1]) else {"session.x64quantprecision": "1"}
+    return {} if VNNI & set(read_cpu(source)[1]) else {"session.x64quantprecision": "1"}
+
+
+def slow_int8(flags: Sequence[str]) -> bool:
+    """Whether a CPU with these of FLAGS is an x86 one on which only weights of 7 bits take the fast kernels."""
+    return "avx2" in flags and not VNNI & set(flags)

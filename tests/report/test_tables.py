@@ -42,6 +42,14 @@ def test_points(difference: float, text: str) -> None:
     assert tables.points(difference) == text
 
 
+def test_a_cpu_without_vnni_is_told_what_makes_int8_fast() -> None:
+    assert tables.instructions(["avx2", "avx_vnni"]) == "int8 instructions: avx2, avx_vnni."
+    assert tables.instructions([]) == "int8 instructions: none found."
+    assert tables.instructions(["avx2"]).startswith(
+        "int8 instructions: avx2. Without VNNI only int8 variants quantized"
+    )
+
+
 def test_no_images() -> None:
     assert tables.percent(None) == "none"
     assert tables.interval(None, tables.percent) == ""

@@ -37,7 +37,10 @@ def render(summary: Mapping[str, Any], results: Results, folder: Path = FOLDER) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FORMS | {"interval": lambda ends, form: tables.interval(ends, FORMS[form])}
+    environment.filters |= FORMS | {
+        "instructions": tables.instructions,
+        "interval": lambda ends, form: tables.interval(ends, FORMS[form]),
+    }
     champion = summary["champion"]
     shown = champion or "fp32"
     return environment.get_template("template.html").render(

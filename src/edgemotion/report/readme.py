@@ -9,7 +9,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, write_text
 from edgemotion.report.lock import lookup, parse_yaml
 from edgemotion.report.summary import control_verdicts
-from edgemotion.report.tables import percent, points, results_table
+from edgemotion.report.tables import instructions, percent, points, results_table
 
 PUBLISHED = Path("reports/published")
 # `<!-- results of a, b -->` shows these runs in full and links the others.
@@ -46,14 +46,13 @@ def published_runs(published: Path | str = PUBLISHED) -> list[Path]:
 def section(name: str, folder: Path) -> str:
     """A published run under the heading `name`: dataset, network and epochs, the table, the machine and verdicts."""
     summary, machine, data = (read_json(folder / f"{part}.json") for part in ("summary", "environment", "data_report"))
-    flags = ", ".join(machine["flags"]) or "none found"
     threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
     chosen = "The champion is in bold." if summary["champion"] else "No variant keeps the budget, so none is champion."
     notes = (
         f"*Leak-free* leaves out test images that also stand in the training split before any is dropped; "
         f"{leaks(summary['variants']['fp32'], data['drop_leaks'])}. {chosen} "
         f"Latency of one image on {machine['cpu']}, {threads}; "
-        f"int8 instructions: {flags}. Speed-up is over fp32, measured interleaved in one run."
+        f"{instructions(machine['flags'])} Speed-up is over fp32, measured interleaved in one run."
     )
     slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
     if slower:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgemotion.cpu import slow_int8
 from edgemotion.measure.selection import GATES, distinct
 
 HEADER = (
@@ -71,6 +72,14 @@ def reached(name: str, gate: Mapping[str, Any]) -> str:
     # Adding zero turns a rounded -0.0 into 0.0.
     text = f"{round(value, digits) + 0.0:.{digits}f}" if gate["passed"] else distinct(value, gate["limit"], digits)[0]
     return f"{text} {gate['class']}" if "class" in gate and value > 0 else text
+
+
+def instructions(flags: Sequence[str]) -> str:
+    """The int8 instructions of the CPU that measured, and what to change where they leave int8 slow."""
+    found = f"int8 instructions: {', '.join(flags) or 'none found'}."
+    if not slow_int8(flags):
+        return found
+    return f"{found} Without VNNI only int8 variants quantized with reduce_range: true take the fast kernels."
 
 
 def percent(share: float | None) -> str:
