@@ -8,6 +8,7 @@ probabilities; normalisation, temperature and softmax are inside the measured ca
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -166,6 +167,13 @@ def sentence(name: str, row: Mapping[str, Any], other: str) -> str:
     )
 
 
+def made_with(args: Mapping[str, Any]) -> str:
+    """The arguments of one of our quantizations in words, those of its static part among them."""
+    return ", ".join(
+        made_with(value) if isinstance(value, Mapping) else f"{key} {json.dumps(value)}" for key, value in args.items()
+    )
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     """The table, a sentence a peer, the goal, and what the figures were measured on."""
     rows, reference, environment = report["candidates"], report["reference"], report["environment"]
@@ -205,6 +213,7 @@ def markdown(report: Mapping[str, Any]) -> str:
             f"latency of OpenVINO's int8 interleaved and {takes(reached, 'in_a_row')} in a row, at most "
             f"{times(reached['limit'])} is wanted, and it is {'' if reached['as_accurate'] else 'not '}as accurate "
             "within the interval.",
+            *(f"- Our {name} was made with {made_with(args)}." for name, args in report["settings"].items()),
             "",
             f"{protocol['note']} {protocol['rounds']} rounds. The peers' static int8 is calibrated with the "
             f"{protocol['calibration_images']} training images of {reference}.",
@@ -247,6 +256,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
         "protocol": protocol,
         "network": {"weights_sha256": parent.info["weights_sha256"], "data_sha256": parent.info["data_sha256"]},
         "reference": given.reference,
+        "settings": {name: variant.info["settings"]["args"] for name, variant in variants.items() if name != FLOAT},
         "candidates": rows,
         "goal": goal(rows, given.reference),
     }

@@ -66,9 +66,10 @@ def report_of(openvino_right: int = 62, openvino: float = 0.9, in_a_row: float =
     measured = {"interleaved": interleaved, "in_a_row": rows}
     table = compression.tabulate(described, correct, measured, "int8_static", seed=0)
     protocol = {"note": "A note.", "rounds": 100, "calibration_images": 300}
+    settings = {"int8_static": {"epochs": 2, "static": {"methods": ["minmax", "entropy"], "reduce_range": True}}}
     return {
         "environment": ENVIRONMENT, "protocol": protocol, "reference": "int8_static", "candidates": table,
-        "goal": compression.goal(table, "int8_static"),
+        "settings": settings, "goal": compression.goal(table, "int8_static"),
     }  # fmt: skip
 
 
@@ -125,6 +126,7 @@ def test_the_page_says_who_wins() -> None:
     assert "9.00x [9.00, 9.00] the latency and loses" in said["ort_dynamic"]
     assert "the latency and neither wins nor loses" in said["executorch_int8"]
     assert "Goal missed: int8_static takes 1.11x [1.11, 1.11] the latency of OpenVINO's int8" in page
+    assert '- Our int8_static was made with epochs 2, methods ["minmax", "entropy"], reduce_range true.\n' in page
 
 
 def test_only_int8_of_the_same_network_is_compared(tmp_path: Path, make_variant: Callable[..., Path]) -> None:
@@ -205,6 +207,7 @@ def test_all_peers_answer_as_the_network_does(tmp_path: Path) -> None:
     assert list(rows) == [
         "fp32", "int8_static", "ort_dynamic", "openvino_fp32", "openvino_int8", "executorch_fp32", "executorch_int8",
     ]  # fmt: skip
+    assert report["settings"]["int8_static"]["calibration_images"] == 300
     assert {"openvino", "nncf", "executorch", "torch"} <= set(report["environment"]["versions"])
     for row in rows.values():
         assert row["top1"] > 0.9 if row["int8"] else row["top1"] == 1
