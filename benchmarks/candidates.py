@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgemotion.cpu import read_cpu, slow_int8
 from edgemotion.runtime.classifier import open_session
 from edgemotion.runtime.variant import Variant
 
@@ -104,11 +105,16 @@ def openvino_candidates(parent: Variant, images: np.ndarray, folder: Path) -> di
         call: Call = lambda batch: request.infer([batch], share_inputs=True)[1]  # noqa: E731
         return Candidate("OpenVINO", f"{method}, float parts in {precision}", False, "int8" in name, size, call)
 
-    quantized = nncf.quantize(read(), nncf.Dataset(images[:, None]), subset_size=len(images))
+    method, advanced = "NNCF post-training", nncf.AdvancedQuantizationParameters()
+    if slow_int8(read_cpu()[1]):
+        # OpenVINO's kernels overflow there, and NNCF's defaults guard against it in the first layer alone.
+        method, advanced.overflow_fix = f"{method}, 7-bit weights", nncf.OverflowFix.ENABLE
+    dataset = nncf.Dataset(images[:, None])
+    quantized = nncf.quantize(read(), dataset, subset_size=len(images), advanced_parameters=advanced)
     return {
         # By itself it would compute in bfloat16 where the CPU can.
         "openvino_fp32": candidate(read(), "openvino_fp32", "fp32", {"INFERENCE_PRECISION_HINT": "f32"}),
-        "openvino_int8": candidate(quantized, "openvino_int8", "NNCF post-training", {}),
+        "openvino_int8": candidate(quantized, "openvino_int8", method, {}),
     }
 
 

@@ -188,7 +188,7 @@ def build_inputs(folder: Path) -> None:
     }  # fmt: skip
     write_variant(folder / "variants/fp32", to_onnx(trained), info, (val.images, val.labels), threads=1)
     job = Job(load_variant(folder / "variants/fp32"), train, val, given.train_settings(), 0, 1, 1.0)
-    args = {"calibration_images": 300, "calibration_methods": ["minmax"], "per_channel": [True]}
+    args = {"calibration_images": 300, "calibration_methods": ["minmax"], "float_layers": [], "per_channel": [True]}
     model = registry.call("quantize", "static", job, args=args).model
     info |= {"name": "int8_static", "parent": "fp32", "method": "static_int8", "settings": {"args": args, "seed": 0}}
     write_variant(folder / "variants/int8_static", model, info, (val.images, val.labels), threads=1)
