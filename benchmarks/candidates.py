@@ -108,7 +108,8 @@ def openvino_candidates(parent: Variant, images: np.ndarray, folder: Path) -> di
     method, advanced = "NNCF post-training", nncf.AdvancedQuantizationParameters()
     if slow_int8(read_cpu()[1]):
         # OpenVINO's kernels overflow there, and NNCF's defaults guard against it in the first layer alone.
-        method, advanced.overflow_fix = f"{method}, 7-bit weights", nncf.OverflowFix.ENABLE
+        method += ", 7-bit weights"
+        advanced.overflow_fix = nncf.OverflowFix.ENABLE
     dataset = nncf.Dataset(images[:, None])
     quantized = nncf.quantize(read(), dataset, subset_size=len(images), advanced_parameters=advanced)
     return {
