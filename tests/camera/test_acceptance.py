@@ -14,7 +14,9 @@ FOLDERS = (Path("models/champion"), SHIPPED)
 
 
 @pytest.fixture
-def one_core() -> Iterator[None]:
+def one_core(worker_id: str) -> Iterator[None]:
+    if worker_id != "master":
+        pytest.skip("needs an idle core; run this file without -n")
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system binds no process to a core")
     before = os.sched_getaffinity(0)
@@ -25,7 +27,7 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_one_core_keeps_up_with_a_camera(yunet: Path, one_core: None, tmp_path: Path) -> None:
-    """Needs an idle core; `pytest -s` shows the figures."""
+    """`pytest -m slow -s` shows the figures."""
     champion = next((folder for folder in FOLDERS if (folder / CARD).is_file()), None)
     if champion is None:
         pytest.skip("there is no champion; run `uv run dvc repro`")
