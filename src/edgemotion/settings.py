@@ -265,7 +265,7 @@ def load(config: DictConfig) -> Settings:
         merged = OmegaConf.structured(Settings)
         # One section after the other, because OmegaConf names no key where a list stands in place of a mapping.
         for section, content in OmegaConf.to_container(config, resolve=True).items():  # type: ignore[union-attr]
-            merged = OmegaConf.merge(merged, {section: content})
+            merged.merge_with({section: content})
         settings = OmegaConf.to_object(merged)
     except (ConfigKeyError, ConfigAttributeError) as error:
         raise EdgemotionError(f"{PARAMS}: unknown key {error.full_key!r}; correct it in configs/") from None

@@ -53,6 +53,7 @@ def task_of(network: Network) -> str:
     return "detect" if isinstance(network.module, Detector) else "classify"
 
 
+@torch.no_grad()
 def to_onnx(network: Network) -> onnx.ModelProto:
     """Export with a dynamic batch size, BatchNorm folded into the convolutions by the exporter's optimiser."""
     module = Deployable(network).eval()
