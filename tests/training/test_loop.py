@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
 from edgemotion.settings import Distill
-from edgemotion.training.loop import choose_device, choose_precision, fit, update_average, validate
+from edgemotion.training.loop import choose_device, choose_precision, fit, tensors, update_average, validate
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 TRAIN, VAL = given.patterned(60, seed=1), given.patterned(30, seed=2)
@@ -167,7 +167,7 @@ def test_the_average_equals_torchs_own() -> None:
         kept, current = zip(*[(a.data, b.data) for a, b in pairs if a.is_floating_point()], strict=True)
         get_ema_multi_avg_fn(0.9)(kept, current, None)
     # At step 1,000 the ramp (1 + step) / (10 + step) = .991 lies above the decay.
-    update_average(slow, fast, decay=0.9, step=1000)
+    update_average(tensors(slow), tensors(fast), decay=0.9, step=1000)
     found = dict(slow.state_dict())
     for name, tensor in expected.state_dict().items():
         wanted = torch.tensor(5) if name.endswith("num_batches_tracked") else tensor
@@ -179,7 +179,7 @@ def test_the_average_forgets_the_start() -> None:
     nn.init.constant_(slow.weight, 0.0)
     nn.init.constant_(fast.weight, 1.0)
     # At the first step a tenth of the old value stays, whatever the decay.
-    update_average(slow, fast, decay=0.999, step=0)
+    update_average(tensors(slow), tensors(fast), decay=0.999, step=0)
     assert slow.weight.item() == pytest.approx(0.9)
 
 

@@ -28,13 +28,17 @@ def augment(
     """
     count = len(images)
 
-    def uniform(limit: float) -> torch.Tensor:
-        return ((torch.rand(count, generator=generator) * 2 - 1) * limit).to(images.device)
+    def uniform(*limits: float) -> tuple[torch.Tensor, ...]:
+        # Drawn at once, because a copy to a GPU waits for all that was asked of it before.
+        drawn = (torch.rand(len(limits), count, generator=generator) * 2 - 1) * torch.tensor(limits).view(-1, 1)
+        return drawn.to(images.device).unbind()
 
-    angle, size = uniform(math.radians(rotate_degrees)), 1 + uniform(scale)
-    across, down = uniform(2 * shift), uniform(2 * shift)
-    mirror = torch.where(uniform(1.0) < 0, -1.0, 1.0) if flip else torch.ones(count, device=images.device)
-    cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
+    sides = [1.0] if flip else []
+    angle, zoom, across, down, *side, stretch, lift = uniform(
+        math.radians(rotate_degrees), scale, 2 * shift, 2 * shift, *sides, contrast, brightness
+    )
+    mirror = torch.where(side[0] < 0, -1.0, 1.0) if flip else torch.ones_like(angle)
+    cosine, sine = torch.cos(angle) * (1 + zoom), torch.sin(angle) * (1 + zoom)
     # affine_grid measures both axes in halves of the image's side, so between them a rotation takes the sides' ratio.
     ratio = images.shape[2] / images.shape[3]
     transform = torch.stack(
@@ -48,10 +52,10 @@ def augment(
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     mean = images.mean((1, 2, 3), keepdim=True)
-    images = (images - mean) * (1 + uniform(contrast)).view(-1, 1, 1, 1) + mean
-    images = (images + 255 * uniform(brightness).view(-1, 1, 1, 1)).clamp(0, 255)
+    images = (images - mean) * (1 + stretch).view(-1, 1, 1, 1) + mean
+    images = (images + 255 * lift.view(-1, 1, 1, 1)).clamp(0, 255)
     if noise:
-        deviation = 255 * uniform(noise).abs().view(-1, 1, 1, 1)
+        deviation = 255 * uniform(noise)[0].abs().view(-1, 1, 1, 1)
         drawn = torch.randn(images.shape, generator=generator).to(images.device)
         images = (images + deviation * drawn).clamp(0, 255)
     return erase(images, generator, erase_probability, erase_size)
@@ -64,17 +68,17 @@ def erase(images: torch.Tensor, generator: torch.Generator, probability: float, 
     """
     count, _, height, width = images.shape
 
-    def inside(length: int) -> torch.Tensor:
-        extent = torch.rand(count, generator=generator) * size * length
-        start = torch.rand(count, generator=generator) * (length - extent)
-        place = torch.arange(length).view(1, -1)
+    drawn = torch.rand(5, count, generator=generator).to(images.device)
+
+    def inside(length: int, extent: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        extent = extent * size * length
+        start = start * (length - extent)
+        place = torch.arange(length, device=images.device).view(1, -1)
         return (place >= start.view(-1, 1)) & (place < (start + extent).view(-1, 1))
 
-    rows, columns = inside(height), inside(width)
-    chosen = torch.rand(count, generator=generator) < probability
-    mask = (rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width) & chosen.view(-1, 1, 1, 1)).to(
-        images.device
-    )
+    rows, columns = inside(height, *drawn[:2]), inside(width, *drawn[2:4])
+    chosen = drawn[4] < probability
+    mask = rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width) & chosen.view(-1, 1, 1, 1)
     return torch.where(mask, images.mean((1, 2, 3), keepdim=True), images)
 
 

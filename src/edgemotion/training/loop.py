@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from edgemotion.errors import EdgemotionError
@@ -61,6 +62,7 @@ def fit(
     frozen = freeze(module, settings.freeze)
     module = module.to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(module).eval().requires_grad_(False)
+    slow, fast = tensors(average), tensors(module)
     optimizer = build_optimizer(
         module,
         settings.optimizer,
@@ -104,8 +106,8 @@ def fit(
             module.train()
             for layer in frozen:
                 layer.eval()
-            for number, chosen in enumerate(draw_epoch(labels, settings.balance, generator).split(settings.batch_size)):
-                picked = chosen.to(device)
+            order = draw_epoch(labels, settings.balance, generator).to(device)
+            for number, picked in enumerate(order.split(settings.batch_size)):
                 batch, target = nchw(images[picked]), labels[picked]
                 batch = augment(batch, generator, **asdict(settings.augment))
                 batch, partner, share = mix(batch, generator, settings.mixup)
@@ -128,7 +130,7 @@ def fit(
                 optimizer.step()
                 schedule.step()
                 after_step(module)
-                update_average(average, module, settings.ema_decay, (epoch - 1) * steps_per_epoch + number)
+                update_average(slow, fast, settings.ema_decay, (epoch - 1) * steps_per_epoch + number)
                 totals += torch.stack([loss.detach(), (logits.argmax(1) == target).float().mean()]) * len(picked)
                 bar.update()
             row: dict[str, float] = {
@@ -196,16 +198,18 @@ def to_tensors(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> t
     return torch.from_numpy(arrays[0]).to(device), torch.from_numpy(arrays[1]).to(device)
 
 
+def tensors(module: nn.Module) -> list[torch.Tensor]:
+    """The parameters and buffers of a module; finding them takes longer than a GPU takes to change them."""
+    return [*module.parameters(), *module.buffers()]
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the module's; early steps count more, so that the start is forgotten."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(average.parameters(), module.parameters(), strict=True):
-        slow.lerp_(fast, weight)
-    for kept, current in zip(average.buffers(), module.buffers(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(current, weight)
-        else:
+def update_average(slow: Sequence[torch.Tensor], fast: Sequence[torch.Tensor], decay: float, step: int) -> None:
+    """Move the averaged tensors towards the module's; early steps count more, so that the start is forgotten."""
+    moving, moved_to = ([tensor for tensor in given if tensor.is_floating_point()] for given in (slow, fast))
+    get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))(moving, moved_to, step)
+    for kept, current in zip(slow, fast, strict=True):
+        if not kept.is_floating_point():
             kept.copy_(current)
 
 
