@@ -312,6 +312,7 @@ def test_the_control_trains_in_float_and_quantizes_after(job: Job) -> None:
     source = onnx.load(job.parent.model_path)
     expected = float((run_logits(source, VAL.images, 1).argmax(1) == VAL.labels).mean())
     assert control.notes["history"][0]["val_top1"] == pytest.approx(expected, abs=1e-6)
+    assert control.notes["device"] == loop.device_name("auto")
     assert control.notes["convolutions"] == {"parent": 7, "QLinearConv": 7, "float": []}
     assert "agreement" not in control.notes
     top1 = float((run_logits(control.model, VAL.images, 1).argmax(1) == VAL.labels).mean())

@@ -140,6 +140,7 @@ def write_variant(root: Path, name: str, labels: np.ndarray, easy: np.ndarray, s
         **sizes,
         "sha256": hashlib.sha256(content).hexdigest(),
         "weights_sha256": "a" * 64,
+        "settings": {"device": "Example GPU"},
         "parameters": 700_000,
         "data_sha256": {"images.npy": "1" * 64, "labels.npy": "2" * 64},
         "val_sha256": {"images.npy": "3" * 64, "labels.npy": "4" * 64},

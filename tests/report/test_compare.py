@@ -98,9 +98,10 @@ def test_notes_say_what_does_not_compare(rows: list[dict[str, Any]]) -> None:
     alone = notes(rows[2:])
     assert "(one image, 1 thread)" in alone
     assert "epochs" not in alone and "datasets" not in alone and "detector" not in alone and "minutes" not in alone
-    kept = rows[2] | {"drop_leaks": False, "val_kept": 0.2}
+    kept = rows[2] | {"drop_leaks": False, "val_kept": 0.2, "trained_on": "cpu"}
     told = notes([kept, kept | {"experiment": "other"}])
     assert "Trained with the copies of test images and with all of val but a share of 0.2: plain, other." in told
+    assert "Trained on Example GPU: plain." in alone and "Example GPU" not in told
     assert "copies of test images" not in alone and "of val" not in alone
     assert "wall-clock" in notes([rows[2] | {"training_minutes": 3.0}])
     assert "mAP50" not in markdown(rows[2:])

@@ -73,6 +73,7 @@ def test_page_tells_results_and_reasons(settings: Settings) -> None:
         "top-1 lost on val at most 0.01",
         "pruned_int8: Top-1 is ",
         '<td class="wrap">1<small>stem</small></td>',
+        'trained on</th><td class="text">Example GPU</td>',
         "<td>44</td><td>0</td><td>44</td>",
     ):
         assert words in page, words

@@ -149,7 +149,8 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text
-    assert "Slower than fp32 here: int8_dynamic. Found in the data: label outside (3), unreadable (2).\n" in text
+    assert "Slower than fp32 here: int8_dynamic. Trained on Example GPU. " in text
+    assert " Found in the data: label outside (3), unreadable (2).\n" in text
     assert "stale" not in text and text.endswith("<!-- /results -->\nend\n")
     update_readme()
     assert readme.read_text() == text

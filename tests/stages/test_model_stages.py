@@ -25,6 +25,7 @@ from edgemotion.runtime.variant import load_variant
 from edgemotion.settings import Settings, load
 from edgemotion.stages import export, prune, quantize, teach, train
 from edgemotion.training.checkpoint import save_checkpoint
+from edgemotion.training.loop import device_name
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
@@ -110,6 +111,7 @@ def test_the_network_has_learned_and_says_from_what(finished: Path) -> None:
         name: sha256_file(finished / "data/prepared/train" / name) for name in ("images.npy", "labels.npy", "boxes.npy")
     }
     assert described["settings"]["train"]["epochs"] == 3 and described["settings"]["seed"] == 42
+    assert described["settings"]["device"] == device_name("auto")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
 from edgemotion.settings import Distill
-from edgemotion.training.loop import choose_device, choose_precision, fit, tensors, update_average, validate
+from edgemotion.training import loop
+from edgemotion.training.loop import (
+    choose_device,
+    choose_precision,
+    device_name,
+    fit,
+    tensors,
+    update_average,
+    validate,
+)
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 TRAIN, VAL = given.patterned(60, seed=1), given.patterned(30, seed=2)
@@ -215,6 +224,14 @@ def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: P
 
 def test_auto_takes_what_is_there() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_training_names_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [device_name(name) for name in ("cpu", "meta")] == ["cpu", "meta"]
+    # Without such a device here, the rest of torch cannot answer for it.
+    monkeypatch.setattr(loop, "choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU model of {device}")
+    assert device_name("cuda:1") == "GPU model of cuda:1"
 
 
 @pytest.mark.parametrize(

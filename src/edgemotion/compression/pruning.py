@@ -15,7 +15,7 @@ from edgemotion.files import sha256_file
 from edgemotion.networks.network import NETWORKS, Network, nchw, normalise
 from edgemotion.settings import Prune, Settings, Train
 from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.loop import choose_precision, fit
+from edgemotion.training.loop import choose_precision, device_name, fit
 from edgemotion.training.trained import load_teachers, teachers_sha256
 
 # Importance by gradients needs a sample of the training images.
@@ -36,6 +36,7 @@ def plan_tuning(chosen: Prune, settings: Settings) -> tuple[Train, dict[str, Any
         "prune": asdict(chosen),
         "train": asdict(tuning),
         "precision": choose_precision(settings.model.precision, tuning.device),
+        "device": device_name(tuning.device),
         "seed": settings.seed,
         "threads": settings.threads,
         "dense_sha256": sha256_file(NETWORKS / "fp32/model.safetensors"),

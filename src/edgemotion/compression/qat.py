@@ -25,7 +25,7 @@ from edgemotion.registry import register
 from edgemotion.runtime.variant import MODEL, Variant
 from edgemotion.settings import Distill
 from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.loop import fit, validate
+from edgemotion.training.loop import device_name, fit, validate
 
 # ONNX Runtime adds integers where the fake-quantized network adds floats, so a value on the edge may round otherwise.
 MIN_AGREEMENT = 0.99
@@ -94,7 +94,8 @@ def qat(
         )
     checkpoint.unlink(missing_ok=True)
     start = {key: quantized.notes[key] for key in ("calibration_method", "per_channel", "float_layers")}
-    return Quantized(quantized.model, {**start, **notes, "convolutions": layers})
+    device = device_name(settings.device)
+    return Quantized(quantized.model, {**start, **notes, "device": device, "convolutions": layers})
 
 
 def tune(
@@ -114,6 +115,7 @@ def tune(
     checkpoint = checkpoint_path(
         "qat",
         train=asdict(settings),
+        device=device_name(settings.device),
         seed=job.seed,
         threads=job.threads,
         start=hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),

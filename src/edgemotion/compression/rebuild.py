@@ -59,7 +59,7 @@ def rebuild(
         if found != info["sha256"]:
             raise EdgemotionError(
                 f"{record} says the SHA-256 {info['sha256'][:12]}, the model made again has {found[:12]}; "
-                "take the CPU type and the versions of torch and ONNX Runtime that it was made with"
+                "take the CPU type, the device and the versions of torch and ONNX Runtime that it was made with"
             )
         return (made / MODEL).read_bytes()
 

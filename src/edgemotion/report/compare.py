@@ -39,6 +39,8 @@ def row_of(experiment: Experiment, root: Path | str) -> Row:
     return {
         "experiment": experiment.name,
         "dataset": summary["dataset"],
+        # An earlier version told no device.
+        "trained_on": summary.get("trained_on", "cpu"),
         "drop_leaks": lookup(params, "data.drop_leaks"),
         "val_kept": lookup(params, "data.args.val_kept"),
         "pixels": [lookup(params, f"data.{key}") for key in ("height", "width", "channels")],
@@ -116,6 +118,7 @@ def notes(rows: Sequence[Row]) -> str:
     for row in rows:
         data = ["with the copies of test images"] * (row["drop_leaks"] is False)
         data += [f"with all of val but a share of {row['val_kept']}"] * (row["val_kept"] is not None)
+        data += [f"on {row['trained_on']}"] * (row["trained_on"] != "cpu")
         if data:
             trained.setdefault(" and ".join(data), []).append(row["experiment"])
     parts += [f"Trained {data}: {', '.join(names)}." for data, names in trained.items()]

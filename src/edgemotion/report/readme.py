@@ -57,6 +57,9 @@ def section(name: str, folder: Path) -> str:
     slower = [name for name, entry in summary["variants"].items() if entry["speedup_ci"][1] < 1]
     if slower:
         notes += f" Slower than fp32 here: {', '.join(slower)}."
+    # An earlier version told no device.
+    if (device := summary.get("trained_on", "cpu")) != "cpu":
+        notes += f" Trained on {device}."
     if data["layout_errors"]:
         told = ", ".join(f"{kind} ({count:,})" for kind, count in data["layout_errors"].items())
         notes += f" Found in the data: {told}."

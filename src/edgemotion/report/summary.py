@@ -86,6 +86,7 @@ def summarise(results: Results, dataset: str, network: str, seed: int, controls:
     return {
         "dataset": dataset,
         "network": network,
+        "trained_on": results.infos["fp32"]["settings"]["device"],
         "champion": results.selection["champion"],
         "classes": results.infos["fp32"]["classes"],
         "variants": {name: join(results, name, seed) for name in results.evaluations},

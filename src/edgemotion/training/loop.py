@@ -171,6 +171,12 @@ def choose_device(name: str) -> torch.device:
         ) from None
 
 
+def device_name(name: str) -> str:
+    """What a training on this device writes down, because other devices give other bytes: cpu, or the GPU's model."""
+    device = choose_device(name)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def choose_precision(name: str, device: str) -> str:
     """What a training that asks for `bf16` or `fp32` takes on this machine: fp32 on a CPU without bf16 instructions.
 

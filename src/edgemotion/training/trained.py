@@ -16,7 +16,7 @@ from edgemotion.networks.detector import Detector
 from edgemotion.networks.network import Network
 from edgemotion.settings import Model, Train
 from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.loop import choose_precision
+from edgemotion.training.loop import choose_precision, device_name
 
 TEACHERS = Path("models/teachers")
 
@@ -44,6 +44,7 @@ def train_network(
         "model": asdict(model),
         "train": asdict(settings),
         "precision": precision,
+        "device": device_name(settings.device),
         "seed": seed,
         "threads": threads,
     }
