@@ -30,7 +30,7 @@ def test_an_equal_student_has_no_loss_and_no_gradient() -> None:
     logits = torch.randn(8, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
     loss = distillation_loss(logits, (logits.detach() / 4).softmax(1), 4.0)
     loss.backward()
-    assert float(loss) == pytest.approx(0, abs=1e-6)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
     assert logits.grad is not None and float(logits.grad.abs().max()) < 1e-6
 
 
