@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgemotion import registry
+from edgemotion.compression.structured import output_sizes, weight_macs
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
 
@@ -44,6 +45,14 @@ def test_removes_the_share_and_not_much_more(macs_ratio: float) -> None:
     left = flops(pruned(macs_ratio)) / flops(given.network_of().module)
     # Two of eight channels, in and out, are the coarsest step of this tiny network: (6 / 8) ** 2 = .56.
     assert 0.56 * (1 - macs_ratio) * 0.9 < left <= 1 - macs_ratio
+
+
+def test_the_quick_count_is_torchs_own_before_and_after() -> None:
+    module = given.network_of().module.eval()
+    sizes = output_sizes(module, EXAMPLE)
+    assert 2 * weight_macs(sizes) == flops(module)
+    prune(module, given.network_of().module, macs_ratio=0.5)
+    assert 2 * weight_macs(sizes) == flops(module) < flops(given.network_of().module)
 
 
 @pytest.mark.parametrize("round_to", [2, 4])
