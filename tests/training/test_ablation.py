@@ -114,6 +114,13 @@ def test_another_teacher_is_another_training() -> None:
     assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
+def test_another_device_is_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("cpu", "Example GPU"):
+        monkeypatch.setattr(ablation, "device_name", lambda _, device=device: device)
+        ablation.ablate(settings_of({}, "ablation.seeds=[1]"), SPLITS, DIGESTS, Path("cache"))
+    assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
+
+
 def test_other_pretrained_weights_are_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(*_: object, **__: object) -> tuple[network.Network, list[dict[str, float]], Path]:
         return given.network_of(), [], Path("none.pt")

@@ -17,6 +17,7 @@ from edgemotion.measure.statistics import mcnemar, paired_bootstrap
 from edgemotion.report.summary import p_value
 from edgemotion.settings import Ablation, Settings, load
 from edgemotion.training.checkpoint import checkpoint_path
+from edgemotion.training.loop import device_name
 from edgemotion.training.trained import pretrained_sha256, teachers_sha256, train_network
 
 RECIPE = "recipe"
@@ -36,15 +37,18 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train each of the `recipes` of `settings`, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    pretrained weights, settings, data or code are other trainings. Only (train, val) are read, as whole images: the
-    test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
+    pretrained weights, settings, device, data or code are other trainings. Only (train, val) are read, as whole images:
+    the test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
     """
     if settings.train.trainer == "yolo":
         raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
     rows = []
     # A row that contradicts itself is told before the first training, not hours later.
     for name, changed in recipes(settings).items():
-        correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
+        try:
+            correct = [train_once(name, changed, splits, digests, seed, cache) for seed in settings.ablation.seeds]
+        except EdgemotionError as error:
+            raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
         rows.append(Row(name, settings.ablation.rows.get(name, {}), np.stack(correct)))
     return [compare(row, rows[0], settings.seed, settings.ablation) for row in rows]
 
@@ -97,21 +101,13 @@ def train_once(
     """Train a changed recipe from one seed, or read what it gave: bool [N] over val."""
     label = f"{name.replace(' ', '_')}-{seed}"
     identity = {"train": asdict(settings.train), "model": asdict(settings.model), "threads": settings.threads}
+    identity["device"] = device_name(settings.train.device)
     identity |= pretrained_sha256(settings.model) | {"teachers": teachers_sha256(settings.train.distill.teacher)}
     path = cache / checkpoint_path(label, **identity, data=list(digests)).with_suffix(".json").name
     if not path.is_file():
-        try:
-            trained, _, checkpoint = train_network(
-                f"ablation-{label}",
-                settings.model,
-                settings.train,
-                splits,
-                digests,
-                seed=seed,
-                threads=settings.threads,
-            )
-        except EdgemotionError as error:
-            raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
+        trained, _, checkpoint = train_network(
+            f"ablation-{label}", settings.model, settings.train, splits, digests, seed=seed, threads=settings.threads
+        )
         val = faces(splits[1])
         write_json(path, {"correct": (torch_logits(trained, val.images).argmax(1) == val.labels).tolist()})
         checkpoint.unlink(missing_ok=True)
