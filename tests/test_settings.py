@@ -1,7 +1,9 @@
 """The schema accepts everything in configs/ and names what is wrong in anything else."""
 
 import inspect
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,18 @@ CONFIGS = ROOT / "configs"
 CHOICES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
 # Groups that fill one entry of a dict, or that the defaults list does not name.
 PLACES = {"prune": "prune@prune.pruned", "quantize": "quantize@quantize.int8_static", "experiment": "+experiment"}
+NOISE = {"name": "noise", "corruption": "gaussian_noise", "args": {}}
 NETWORK_GIVES = {"classes", "channels", "height", "width"}
 
 
-def composed(*overrides: str) -> dict[str, Any]:
+@cache
+def compose_once(overrides: tuple[str, ...]) -> Any:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    return deepcopy(compose_once(overrides))  # type: ignore[no-any-return]
 
 
 def entries(settings: Settings) -> list[tuple[str, str, dict[str, Any], set[str]]]:
@@ -187,7 +195,7 @@ def test_a_name_that_no_stage_makes_is_refused(path: str, value: Any, told: str)
     [
         "threads", "train/epochs", "train/batch_size", "teacher/train/epochs", "prune/pruned/epochs",
         "prune/pruned/rounds", "profile/threads", "profile/rounds", "profile/cold_starts", "ablation/epochs",
-        "pareto/rounds", "pareto/keep", "pareto/slim/epochs",
+        "pareto/rounds", "pareto/keep", "pareto/slim/epochs", "data/height",
     ],
 )  # fmt: skip
 def test_what_cannot_be_none_is_refused(path: str) -> None:
@@ -205,6 +213,13 @@ def test_what_cannot_be_none_is_refused(path: str) -> None:
         ("prune/pruned/distill/weight", 2.0, "prune.pruned.distill.weight is 2.0; it must be from 0 to 1"),
         ("profile/batches", [1, 0], "profile.batches is 0; it must be at least 1"),
         ("ablation/seeds", [], "the number of ablation.seeds is 0; it must be at least 1"),
+        ("ablation/seeds", [1, 2, 1], "ablation.seeds names 1 twice; once is enough"),
+        ("data/classes", ["happy", "sad", "happy"], "data.classes names 'happy' twice; once is enough"),
+        ("variants", ["fp32", "fp32"], "variants names 'fp32' twice; once is enough"),
+        ("robustness/scenarios", [NOISE, NOISE], "robustness.scenarios names 'noise' twice; once is enough"),
+        ("teacher/train/learning_rate", -0.1, "teacher.train.learning_rate is -0.1; it must be at least 0"),
+        ("train/weight_decay", -1.0, "train.weight_decay is -1.0; it must be at least 0"),
+        ("prune/pruned/learning_rate", -1.0, "prune.pruned.learning_rate is -1.0; it must be at least 0"),
     ],
 )
 def test_a_value_without_a_meaning_is_refused(path: str, value: Any, told: str) -> None:

@@ -106,6 +106,16 @@ def test_pipeline_is_the_parent_of_variants_and_training(settings: Settings, cap
     assert capfd.readouterr().err == ""
 
 
+def test_what_mlflow_cannot_name_is_kept_all_the_same(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    settings.ablation.rows["mixup 0.2, no EMA"] = {"train.mixup": 0.2}
+    variant = SUMMARY["variants"]["fp32"] | {"robust": {"noise 10 %": 0.6}}
+    tracking.log_pipeline(settings, SUMMARY | {"champion": None, "variants": {"fp32": variant}}, TAGS, [])
+    runs = runs_of(settings)
+    assert json.loads(runs["pipeline"].data.params["ablation.rows"])["mixup 0.2, no EMA"] == {"train.mixup": 0.2}
+    assert runs["fp32"].data.metrics["robust_noise 10 _"] == 0.6
+    assert capfd.readouterr().err == ""
+
+
 def test_metrics_stand_there_while_the_run_goes_on(settings: Settings) -> None:
     with pytest.raises(RuntimeError, match="out of memory"), tracking.training_run(settings) as run:
         run.log({"train_loss": 1.5}, step=0)

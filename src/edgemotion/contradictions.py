@@ -1,6 +1,7 @@
 """Settings that fit the schema in; what contradicts something else in them, a sentence each, out."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,15 @@ def contradictions(settings: "Settings") -> Iterator[str]:
         yield f"data.channels is {settings.data.channels}; it must be 1 (gray) or 3 (RGB)"
     made_networks = ["fp32", *settings.prune]
     made_variants = [*settings.networks, *settings.quantize]
+    for key, given in (
+        ("data.classes", settings.data.classes),
+        ("networks", settings.networks),
+        ("variants", settings.variants),
+        ("robustness.scenarios", [scenario.name for scenario in settings.robustness.scenarios]),
+        ("ablation.seeds", settings.ablation.seeds),
+    ):
+        if twice := [value for value, count in Counter(given).items() if count > 1]:
+            yield f"{key} names {twice[0]!r} twice; once is enough"
     for key, wanted, made in (
         ("networks", settings.networks, made_networks),
         ("variants", settings.variants, made_variants),
@@ -58,6 +68,8 @@ def limits(settings: "Settings") -> Iterator[Limit]:
     yield from [
         ("seed", settings.seed, 0, 2**32 - 1),
         ("threads", settings.threads, 1, math.inf),
+        ("data.height", settings.data.height, 1, math.inf),
+        ("data.width", settings.data.width, 1, math.inf),
         ("profile.threads", profile.threads, 1, math.inf),
         ("profile.rounds", profile.rounds, 1, math.inf),
         ("profile.warmup", profile.warmup, 0, math.inf),
@@ -72,6 +84,8 @@ def limits(settings: "Settings") -> Iterator[Limit]:
         yield from [
             (f"{key}.epochs", train.epochs, 1, math.inf),
             (f"{key}.batch_size", train.batch_size, 1, math.inf),
+            (f"{key}.learning_rate", train.learning_rate, 0, math.inf),
+            (f"{key}.weight_decay", train.weight_decay, 0, math.inf),
             (f"{key}.momentum", train.momentum, 0, 1),
             (f"{key}.warmup", train.warmup, 0, 1),
             (f"{key}.label_smoothing", train.label_smoothing, 0, 1),
@@ -85,6 +99,7 @@ def limits(settings: "Settings") -> Iterator[Limit]:
         yield from [
             (f"{key}.rounds", entry.rounds, 1, math.inf),
             (f"{key}.epochs", entry.epochs, 1, math.inf),
+            (f"{key}.learning_rate", entry.learning_rate, 0, math.inf),
             (f"{key}.distill.weight", entry.distill.weight, 0, 1),
             (f"{key}.distill.temperature", entry.distill.temperature, 0.1, math.inf),
         ]

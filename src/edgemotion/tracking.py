@@ -23,6 +23,8 @@ from edgemotion.settings import Settings, Tracking
 Files = Sequence[Path | str]
 Texts = Mapping[str, str]
 EMPTY: Texts = {}
+# What MLflow takes in no name of a parameter or a metric.
+UNNAMEABLE = re.compile(r"[^\w. :/-]")
 # Set before the import of a backend, which is when they are read; what the user has set stays.
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -270,10 +272,10 @@ def store_uri(uri: str, root: Path) -> str:
 
 
 def parameters(settings: Settings) -> dict[str, str]:
-    """Flatten settings to dotted keys; a list becomes one JSON value."""
+    """Flatten settings to dotted keys; a list, or a dict with keys that MLflow refuses, becomes one JSON value."""
 
     def walk(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and not any(UNNAMEABLE.search(key) for key in value):
             for key, inner in value.items():
                 yield from walk(f"{prefix}.{key}" if prefix else key, inner)
         else:
@@ -292,7 +294,7 @@ def flat_metrics(variant: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one variant of summary.json under one name each."""
     single = ("top1", "top1_leak_free", "macro_f1", "ece", "size_bytes", "macs", "p50_ms", "p99_ms", "speedup")
     metrics = {key: variant[key] for key in single}
-    metrics |= {f"robust_{scenario}": top1 for scenario, top1 in variant["robust"].items()}
+    metrics |= {f"robust_{UNNAMEABLE.sub('_', scenario)}": top1 for scenario, top1 in variant["robust"].items()}
     for kind, part in variant["temporal"].items():
         metrics |= {f"temporal_{kind}_{key}": value for key, value in part.items()}
     return {key: value for key, value in metrics.items() if value is not None}

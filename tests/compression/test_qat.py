@@ -339,8 +339,10 @@ def test_a_convolution_that_does_not_fuse_is_an_error_and_one_left_in_float_is_t
 
 
 def test_what_it_refuses(job: Job) -> None:
-    with pytest.raises(EdgemotionError, match="epochs is 0; qat needs at least 1"):
+    with pytest.raises(EdgemotionError, match=r"args\.epochs is 0; qat needs at least 1$"):
         qat(job, epochs=0)
+    with pytest.raises(EdgemotionError, match=r"args\.learning_rate is -0\.1; qat needs at least 0$"):
+        qat(job, learning_rate=-0.1)
     with pytest.raises(EdgemotionError, match="quantize static has no argument 'bits'"):
         qat(job, static=ARGS["static"] | {"bits": 4})
     with pytest.raises(EdgemotionError, match="fp32 is a detector, and qat trains classifiers"):

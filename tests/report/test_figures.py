@@ -6,6 +6,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from edgemotion.report.figures import COLOURS, corruptions, tradeoff
+from edgemotion.report.training_figures import curves
 
 NAMES = [f"variant_{number}" for number in range(2 * len(COLOURS) + 1)]
 SCORE: dict[str, Any] = {"top1": 0.7, "top1_ci": [0.68, 0.72]}
@@ -25,6 +26,10 @@ def test_no_two_variants_look_alike(count: int) -> None:
     bars = [group.patches[0] for group in figure.axes[0].containers if getattr(group, "patches", None)]
     looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in bars]
     assert len(set(looks)) == len(looks) == count
+
+    (legend,) = curves({name: [{"epoch": 1, "val_top1": 0.5}] for name in names}).legends
+    lines = [line.get_color() for line in legend.get_lines()]
+    assert len(set(lines)) == len(lines) == count
 
 
 @pytest.mark.parametrize("slowest", [2.0, 20.0])

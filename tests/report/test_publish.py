@@ -180,6 +180,8 @@ def test_a_run_tells_what_training_did_with_copies_of_test_images() -> None:
         "whole split"
     )
     assert leaks(fp32 | {"n_leaked": 0, "top1_leaked": None}, dropped=False) == "there are none"
+    everything = leaks(fp32 | {"top1_leak_free": None}, dropped=False)
+    assert everything == "training saw their copies (288 images, of which fp32 gets 88.1 %), and there are no others"
 
 
 def test_a_run_without_a_champion_is_published_and_says_so(finished: Settings) -> None:

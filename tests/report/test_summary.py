@@ -147,3 +147,12 @@ def test_verdicts_claim_nothing_inside_the_noise() -> None:
     gain = accuracy_verdict({"top1": -0.02, "ci": [-0.03, -0.01], "mcnemar_p": 0.0001})
     assert gain == "gains 2.0 points of top-1 (95 % interval 1.0 to 3.0, McNemar p < 0.001)"
     assert p_value(0.0004) == "< 0.001"
+
+
+def test_four_lost_images_of_four_changed_are_no_loss_yet() -> None:
+    reference = np.ones(480, bool)
+    four, six = (compare(reference, np.arange(480) >= lost, seed=1) for lost in (4, 6))
+    # Both intervals leave out zero: resampling images that all changed one way never finds one that changed the other.
+    assert four["ci"][0] > 0 and six["ci"][0] > 0
+    assert "no measurable difference" in accuracy_verdict(four) and "McNemar p = 0.125" in accuracy_verdict(four)
+    assert "loses 1.2 points" in accuracy_verdict(six)

@@ -16,7 +16,7 @@ from edgemotion.datasets.splits import faces
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks import network
 from edgemotion.settings import Settings, load
-from edgemotion.training import ablation
+from edgemotion.training import ablation, trained
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
@@ -71,10 +71,10 @@ def test_finished_trainings_are_not_repeated() -> None:
 
 
 def test_faces_are_trained_and_judged_as_the_pipeline_cuts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained, judged = [], []
+    taken, judged = [], []
 
     def train(*arguments: Any, **_: object) -> tuple[network.Network, list[dict[str, float]], Path]:
-        trained.append(arguments[3][0].images)
+        taken.append(arguments[3][0].images)
         return given.network_of(), [], Path("none.pt")
 
     def judge(_: network.Network, images: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_faces_are_trained_and_judged_as_the_pipeline_cuts_them(monkeypatch: pyt
     wide = (replace(SPLITS[0], boxes=np.array(box * 300)), replace(SPLITS[1], boxes=np.array(box * 90)))
     (recipe,) = ablation.ablate(settings_of({}, "ablation.seeds=[1]"), wide, DIGESTS, Path("cache"))
     # The trainer cuts its faces itself.
-    assert (trained[0] == SPLITS[0].images).all() and recipe["val_top1"] == 1
+    assert (taken[0] == SPLITS[0].images).all() and recipe["val_top1"] == 1
     assert (judged[0] == faces(wide[1]).images).all() and (judged[0] != SPLITS[1].images).any()
 
 
@@ -114,18 +114,31 @@ def test_another_teacher_is_another_training() -> None:
     assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
-def test_another_device_is_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    for device in ("cpu", "Example GPU"):
-        monkeypatch.setattr(ablation, "device_name", lambda _, device=device: device)
-        ablation.ablate(settings_of({}, "ablation.seeds=[1]"), SPLITS, DIGESTS, Path("cache"))
+@pytest.mark.parametrize(
+    ("answer", "machines"), [("device_name", ("cpu", "Example GPU")), ("choose_precision", ("fp32", "bf16"))]
+)
+def test_another_machine_is_another_training(
+    answer: str, machines: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found in machines:
+        monkeypatch.setattr(trained, answer, lambda *_, found=found: found)
+        ablation.ablate(settings_of({}, "ablation.seeds=[1]", "ablation.epochs=1"), SPLITS, DIGESTS, Path("cache"))
     assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
+def test_other_teachers_are_another_recipe() -> None:
+    taught = [settings_of({}, "train.distill.teacher=ensemble", f"teacher.count={count}") for count in (1, 5)]
+    assert ablation.subject(taught[0], DIGESTS) != ablation.subject(taught[1], DIGESTS)
+    # Where they do not teach, they make no difference.
+    alone = [settings_of({}, "train.distill.teacher=none", f"teacher.count={count}") for count in (1, 5)]
+    assert ablation.subject(alone[0], DIGESTS) == ablation.subject(alone[1], DIGESTS)
+
+
 def test_other_pretrained_weights_are_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(*_: object, **__: object) -> tuple[network.Network, list[dict[str, float]], Path]:
+    def train(*_: object, **__: object) -> tuple[network.Network, list[dict[str, float]], Path]:
         return given.network_of(), [], Path("none.pt")
 
-    monkeypatch.setattr(ablation, "train_network", trained)
+    monkeypatch.setattr(ablation, "train_network", train)
     settings = settings_of({}, "ablation.seeds=[1]", "+model.args.weights=start.pt")
     for content in (b"one", b"other", b"other"):
         Path("start.pt").write_bytes(content)
@@ -147,10 +160,17 @@ def test_the_difference_is_paired() -> None:
     assert compared(3)["gain_ci"] == row["gain_ci"] and row["gain_ci"][0] < 0.5 < row["gain_ci"][1]
 
 
-def test_a_key_that_is_none_is_named() -> None:
-    settings = settings_of({"typo": {"train.lerning_rate": 1.0}})
-    with pytest.raises(EdgemotionError, match=r"ablation.rows changes 'train.lerning_rate', which the settings do not"):
-        ablation.ablate(settings, SPLITS, DIGESTS, Path("cache"))
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"typo": {"train.lerning_rate": 1.0}}, " changes 'train.lerning_rate', which the settings do not have"),
+        ({"half": {"train.batch_size": 12.5}}, ", 'half': train.batch_size: Value '12.5' .* Integer"),
+        ({"recipe": {"train.mixup": 0.2}}, " has the row 'recipe', which all others are compared with"),
+    ],
+)
+def test_a_row_that_is_none_is_told(rows: dict[str, dict[str, Any]], told: str) -> None:
+    with pytest.raises(EdgemotionError, match=rf"^ablation\.rows{told}"):
+        ablation.ablate(settings_of(rows), SPLITS, DIGESTS, Path("cache"))
 
 
 def test_a_row_that_contradicts_the_recipe_is_told_before_anything_is_trained() -> None:

@@ -48,7 +48,7 @@ def test_no_momentum_is_plain_descent() -> None:
 
 
 def test_an_unknown_optimizer_is_named() -> None:
-    with pytest.raises(EdgemotionError, match=r"^train\.optimizer is 'adam'; choose one of sgd, adamw$"):
+    with pytest.raises(EdgemotionError, match=r"^optimizer is 'adam'; choose one of sgd, adamw$"):
         build_optimizer(nn.Linear(1, 1), "adam", learning_rate=0.1, momentum=0.9, weight_decay=0.0)
 
 
@@ -99,10 +99,10 @@ def test_frozen_parts_are_not_given_to_the_optimizer() -> None:
 @pytest.mark.parametrize(
     ("prefixes", "message"),
     [
-        (["1", "backbone"], r"train\.freeze names 'backbone', .* its parts are 0, 1$"),
-        (["1.weigh"], r"train\.freeze names '1\.weigh', .* its parts are 0, 1$"),
-        ([""], r"train\.freeze names '', "),
-        (["0", "1"], r"^train\.freeze \['0', '1'\] leaves no parameter to train"),
+        (["1", "backbone"], r"freeze names 'backbone', .* its parts are 0, 1$"),
+        (["1.weigh"], r"freeze names '1\.weigh', .* its parts are 0, 1$"),
+        ([""], r"freeze names '', "),
+        (["0", "1"], r"^freeze \['0', '1'\] leaves no parameter to train"),
     ],
 )
 def test_a_wrong_freeze_is_one_line(prefixes: list[str], message: str) -> None:

@@ -56,8 +56,15 @@ def qat(
     """
     if job.parent.detects:
         raise EdgemotionError(f"{job.parent.name} is a detector, and qat trains classifiers; quantize it with static")
-    if epochs < 1:
-        raise EdgemotionError(f"quantize.*.args.epochs is {epochs}; qat needs at least 1, static none")
+    for key, value, least in (
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("learning_rate", learning_rate, 0),
+        ("distill_weight", distill_weight, 0),
+        ("distill_temperature", distill_temperature, 0.1),
+    ):
+        if value < least:
+            raise EdgemotionError(f"quantize.*.args.{key} is {value}; qat needs at least {least}")
     torch.set_num_threads(job.threads)
     settings = replace(
         job.train_settings,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FOLDER = Path("reports/figures")
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a6d00")
-# What comes after the last colour has the first again, in another shape or hatch.
+# What comes after the last colour has the first again, paler and in another shape or hatch.
 SHAPES = ("o", "s", "^", "D")
 HATCHES = ("", "///", "...", "xxx")
 
@@ -127,7 +127,11 @@ def logarithmic_if_wide(axes: "Axes", values: Sequence[float]) -> None:
 
 
 def colours(count: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]
+    """The colours in turn, half as strong every further turn."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    turns = [(0.5 ** (index // len(COLOURS)), COLOURS[index % len(COLOURS)]) for index in range(count)]
+    return [to_hex([1 - strength * (1 - part) for part in to_rgb(hue)]) for strength, hue in turns]
 
 
 def after_colours(number: int, looks: Sequence[str]) -> str:

@@ -83,6 +83,8 @@ def leaks(fp32: Mapping[str, Any], dropped: bool) -> str:
     on_them = f"{fp32['n_leaked']} images, of which fp32 gets {percent(fp32['top1_leaked'])}"
     if dropped:
         return f"training did without their copies ({on_them})"
+    if fp32["top1_leak_free"] is None:
+        return f"training saw their copies ({on_them}), and there are no others"
     worth = points(fp32["top1"] - fp32["top1_leak_free"])
     return f"training saw their copies ({on_them}), which is worth up to {worth} points on the whole split"
 

@@ -193,11 +193,13 @@ def speed_verdict(entry: Mapping[str, Any]) -> str:
 
 
 def accuracy_verdict(drop: Mapping[str, Any]) -> str:
+    """What a drop in top-1 shows: nothing unless McNemar's test does too, as few changed images make intervals narrow."""
     low, high = (100 * end for end in drop["ci"])
     lost, test = 100 * drop["top1"], f"McNemar p {p_value(drop['mcnemar_p'])}"
-    if low > 0:
+    shown = drop["mcnemar_p"] < 0.05
+    if shown and low > 0:
         return f"loses {lost:.1f} points of top-1 (95 % interval {low:.1f} to {high:.1f}, {test})"
-    if high < 0:
+    if shown and high < 0:
         return f"gains {-lost:.1f} points of top-1 (95 % interval {-high:.1f} to {-low:.1f}, {test})"
     return (
         "shows no measurable difference in top-1 "

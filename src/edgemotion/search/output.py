@@ -21,12 +21,12 @@ CONFIG = Path("configs/compression/pareto.yaml")
 HEAD = """\
 # @package _global_
 # Written by `invoke pareto`, which overwrites it: variants of the front that were chosen on val. The pipeline makes and
-# measures them with `dvc exp run -S compression=pareto`.
+# measures them with `dvc exp run -S compression=pareto`, after the `-S` choices that the search was made with.
 """
 NOTE = (
     "Latencies are ratios to fp32's p50, both timed in turn in one process at batches of one, so that trials of "
     "different hours compare. A front of many trials holds lucky ones: val has chosen them, and what they are worth "
-    "is told by the test split of `dvc exp run -S compression=pareto`."
+    "is told by the test split of `dvc exp run -S compression=pareto`, after the `-S` choices of this run."
 )
 
 
@@ -59,7 +59,8 @@ def write(bench: Bench, rows: Sequence[Row]) -> list[Row]:
     write_text(
         FOLDER / "front.md",
         f"{markdown(judged)}\n"
-        f"Epochs of training: {epochs}; `structured` goes on from fp32's weights, `slim` starts from fresh ones.\n\n"
+        f"Epochs of training: {epochs}; `structured` goes on from fp32's weights and has lost at least "
+        "the share of the MACs that its name tells, `slim` starts from fresh ones.\n\n"
         f"![Accuracy against latency and size]({FIGURE})\n",
     )
     save(figure(judged), FOLDER / FIGURE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from edgemotion.compression.export import torch_logits
 from edgemotion.datasets.splits import Split, faces
@@ -17,8 +17,7 @@ from edgemotion.measure.statistics import mcnemar, paired_bootstrap
 from edgemotion.report.summary import p_value
 from edgemotion.settings import Ablation, Settings, load
 from edgemotion.training.checkpoint import checkpoint_path
-from edgemotion.training.loop import device_name
-from edgemotion.training.trained import pretrained_sha256, teachers_sha256, train_network
+from edgemotion.training.trained import identify, train_network
 
 RECIPE = "recipe"
 Digests = tuple[Mapping[str, str], Mapping[str, str]]
@@ -37,7 +36,7 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train each of the `recipes` of `settings`, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    pretrained weights, settings, device, data or code are other trainings. Only (train, val) are read, as whole images:
+    pretrained weights, settings, precision, device, data or code are other trainings. Only (train, val) are read, as whole images:
     the test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
     """
     if settings.train.trainer == "yolo":
@@ -56,16 +55,20 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
 def recipes(settings: Settings) -> dict[str, Settings]:
     """The settings of the recipe and of every row of ablation.rows, but for rows that change nothing of it.
 
-    EdgemotionError as of `apply`.
+    EdgemotionError as of `apply`, and for a row that has the recipe's name.
     """
+    if RECIPE in settings.ablation.rows:
+        raise EdgemotionError(f"ablation.rows has the row {RECIPE!r}, which all others are compared with; rename it")
     recipe = apply(RECIPE, settings, {})
     changed = {name: apply(name, settings, changes) for name, changes in settings.ablation.rows.items()}
     return {RECIPE: recipe, **{name: row for name, row in changed.items() if row != recipe}}
 
 
 def subject(settings: Settings, digests: Digests) -> dict[str, Any]:
-    """What a table is of: the recipe but for its epochs, and the SHA-256 of the train and val arrays."""
+    """What a table is of: the recipe but for its epochs, its teachers, and the SHA-256 of the train and val arrays."""
     recipe = {"model": asdict(settings.model), "train": asdict(settings.train)}
+    if settings.train.distill.teacher == "ensemble":
+        recipe["teacher"] = asdict(settings.teacher)
     del recipe["train"]["epochs"]
     return {**recipe, "data_sha256": dict(digests[0]), "val_sha256": dict(digests[1])}
 
@@ -85,6 +88,9 @@ def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings
     for key, value in {"train.epochs": settings.ablation.epochs, **changes}.items():
         try:
             OmegaConf.update(config, key, value, merge=False)
+        except ValidationError as error:
+            reason = str(error).splitlines()[0]
+            raise EdgemotionError(f"ablation.rows, {name!r}: {key}: {reason}") from None
         except OmegaConfBaseException:
             raise EdgemotionError(f"ablation.rows changes {key!r}, which the settings do not have") from None
     changed = OmegaConf.create(OmegaConf.to_container(config))
@@ -100,9 +106,7 @@ def train_once(
 ) -> np.ndarray:
     """Train a changed recipe from one seed, or read what it gave: bool [N] over val."""
     label = f"{name.replace(' ', '_')}-{seed}"
-    identity = {"train": asdict(settings.train), "model": asdict(settings.model), "threads": settings.threads}
-    identity["device"] = device_name(settings.train.device)
-    identity |= pretrained_sha256(settings.model) | {"teachers": teachers_sha256(settings.train.distill.teacher)}
+    identity = identify(settings.model, settings.train, seed, settings.threads)
     path = cache / checkpoint_path(label, **identity, data=list(digests)).with_suffix(".json").name
     if not path.is_file():
         trained, _, checkpoint = train_network(

@@ -11,7 +11,7 @@ BALANCES = ("none", "weights", "sampling")
 def check_balance(balance: str) -> None:
     """Raise EdgemotionError for an unknown way of balancing."""
     if balance not in BALANCES:
-        raise EdgemotionError(f"train.balance is {balance!r}; choose one of {', '.join(BALANCES)}")
+        raise EdgemotionError(f"balance is {balance!r}; choose one of {', '.join(BALANCES)}")
 
 
 def image_weights(labels: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def fit(
     once it has kept the result. Raises EdgemotionError for a loss that is no longer finite.
     """
     if precision not in ("fp32", "bf16"):
-        raise EdgemotionError(f"model.precision is {precision!r}; use fp32 or bf16")
+        raise EdgemotionError(f"precision is {precision!r}; use fp32 or bf16")
     check_balance(settings.balance)
     device = choose_device(settings.device)
     make_deterministic()
@@ -81,7 +82,7 @@ def fit(
         counted = None if weights is None else weights[picked]
         return classification_loss(logits, labels[picked], settings.label_smoothing, counted)
 
-    steps_per_epoch = math.ceil(len(images) / settings.batch_size)
+    steps_per_epoch = len(batches(labels, settings.batch_size))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, rate_schedule(settings.epochs * steps_per_epoch, settings.warmup)
     )
@@ -107,7 +108,7 @@ def fit(
             for layer in frozen:
                 layer.eval()
             order = draw_epoch(labels, settings.balance, generator).to(device)
-            for number, picked in enumerate(order.split(settings.batch_size)):
+            for number, picked in enumerate(batches(order, settings.batch_size)):
                 batch, target = nchw(images[picked]), labels[picked]
                 batch = augment(batch, generator, **asdict(settings.augment))
                 batch, partner, share = mix(batch, generator, settings.mixup)
@@ -158,6 +159,14 @@ def fit(
     return average.cpu(), history
 
 
+def batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """The images of each step; a last one joins those before, because BatchNorm has no statistics of one alone."""
+    parts = list(order.split(size))
+    if len(parts[-1]) == 1 < min(size, len(order)):
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU; EdgemotionError for a device that is not there."""
     if name == "auto":
@@ -166,9 +175,7 @@ def choose_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise EdgemotionError(
-            f"train.device is {name!r}, which does not work here ({reason}); use auto or cpu"
-        ) from None
+        raise EdgemotionError(f"device is {name!r}, which does not work here ({reason}); use auto or cpu") from None
 
 
 def device_name(name: str) -> str:
@@ -185,8 +192,14 @@ def choose_precision(name: str, device: str) -> str:
     capabilities = torch.cpu.get_capabilities()
     if name != "bf16" or choose_device(device).type != "cpu" or any(capabilities.get(key) for key in BF16):
         return name
-    tqdm.write("this CPU has no bf16 instructions; training takes fp32", file=sys.stderr)
+    tell("this CPU has no bf16 instructions; training takes fp32")
     return "fp32"
+
+
+@cache
+def tell(line: str) -> None:
+    """Write a line above the bar, once a process."""
+    tqdm.write(line, file=sys.stderr)
 
 
 def make_deterministic() -> None:

@@ -25,7 +25,7 @@ def build_optimizer(
             return torch.optim.SGD(groups, learning_rate, momentum, nesterov=momentum > 0)
         case "adamw":
             return torch.optim.AdamW(groups, learning_rate)
-    raise EdgemotionError(f"train.optimizer is {name!r}; choose one of {', '.join(OPTIMIZERS)}")
+    raise EdgemotionError(f"optimizer is {name!r}; choose one of {', '.join(OPTIMIZERS)}")
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -62,13 +62,13 @@ def freeze(module: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
         if not any(below(name, prefix) for name in parameters):
             parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameters))
             raise EdgemotionError(
-                f"train.freeze names {prefix!r}, below which the network has no parameter; its parts are {parts}"
+                f"freeze names {prefix!r}, below which the network has no parameter; its parts are {parts}"
             )
     for name, parameter in parameters.items():
         if any(below(name, prefix) for prefix in prefixes):
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise EdgemotionError(f"train.freeze {list(prefixes)} leaves no parameter to train; name fewer parts")
+        raise EdgemotionError(f"freeze {list(prefixes)} leaves no parameter to train; name fewer parts")
     return [layer for name, layer in module.named_modules() if any(below(name, prefix) for prefix in prefixes)]
 
 

@@ -39,18 +39,7 @@ def train_network(
     torch.manual_seed(seed)
     train, val = splits
     _, height, width, channels = train.images.shape
-    precision = choose_precision(model.precision, settings.device)
-    identity: dict[str, Any] = {
-        "model": asdict(model),
-        "train": asdict(settings),
-        "precision": precision,
-        "device": device_name(settings.device),
-        "seed": seed,
-        "threads": threads,
-    }
-    identity |= pretrained_sha256(model)
-    if teachers := teachers_sha256(settings.distill.teacher):
-        identity["teachers_sha256"] = teachers
+    identity = identify(model, settings, seed, threads)
     checkpoint = checkpoint_path(name, **identity, classes=train.classes, data=list(digests))
     module, (mean, std), history = registry.call(
         "trainer",
@@ -60,7 +49,7 @@ def train_network(
         val,
         args={},
         settings=settings,
-        precision=precision,
+        precision=identity["precision"],
         seed=seed,
         checkpoint=checkpoint,
         threads=threads,
@@ -74,10 +63,22 @@ def train_network(
     return trained, history, checkpoint
 
 
-def pretrained_sha256(model: Model) -> dict[str, str]:
-    """The SHA-256 of the file that a model starts from, under the key `pretrained_sha256`; nothing where none is."""
+def identify(model: Model, settings: Train, seed: int, threads: int) -> dict[str, Any]:
+    """All that makes a trained network another one, data apart."""
+    identity: dict[str, Any] = {
+        "model": asdict(model),
+        "train": asdict(settings),
+        "precision": choose_precision(model.precision, settings.device),
+        "device": device_name(settings.device),
+        "seed": seed,
+        "threads": threads,
+    }
     weights = Path(model.args.get("weights") or "")
-    return {"pretrained_sha256": sha256_file(weights)} if weights.is_file() else {}
+    if weights.is_file():
+        identity["pretrained_sha256"] = sha256_file(weights)
+    if teachers := teachers_sha256(settings.distill.teacher):
+        identity["teachers_sha256"] = teachers
+    return identity
 
 
 def teachers_sha256(teacher: str) -> list[str]:
@@ -111,5 +112,5 @@ def teacher_folders(teacher: str) -> list[Path]:
         case "ensemble":
             if folders := sorted(path for path in TEACHERS.glob("*") if path.is_dir()):
                 return folders
-            raise EdgemotionError(f"distill.teacher is 'ensemble', but {TEACHERS} is empty; set teacher.count")
+            raise EdgemotionError(f"distill.teacher is 'ensemble', but {TEACHERS} is empty; run `dvc repro teach`")
     raise EdgemotionError(f"distill.teacher is {teacher!r}; choose none, self, ensemble or dense")
