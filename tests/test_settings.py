@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 CHOICES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
 # Groups that fill one entry of a dict, or that the defaults list does not name.
-PLACES = {"prune": "prune@prune.pruned", "quantize": "quantize@quantize.int8_static", "experiment": "+experiment"}
+PLACES = {"prune": "prune@prune.pruned", "quantize": "+quantize@quantize.another", "experiment": "+experiment"}
 NOISE = {"name": "noise", "corruption": "gaussian_noise", "args": {}}
 NETWORK_GIVES = {"classes", "channels", "height", "width"}
 
@@ -245,6 +245,22 @@ def test_a_value_without_a_meaning_is_refused(path: str, value: Any, told: str) 
 )
 def test_a_teacher_that_is_not_there_is_refused(path: str, value: str, told: str) -> None:
     assert message(changed(path, value)) == f"params.yaml: {told}"
+
+
+@pytest.mark.parametrize(
+    ("method", "parent", "told"),
+    [
+        ("static", "int8_dynamic", "quantize.second.method is 'static', but its parent 'int8_dynamic' is int8 already"),
+        ("dynamic", "int8_qat", "quantize.second.method is 'dynamic', but its parent 'int8_qat' is int8 already"),
+        ("flip", "first", "quantize.second.method is 'flip', but its parent 'first' has both views already"),
+    ],
+)
+def test_what_was_done_is_not_done_again(method: str, parent: str, told: str) -> None:
+    settings = composed()
+    settings["quantize"]["first"] = {"method": "flip", "parent": "int8_static", "args": {"shift": 0}}
+    load(OmegaConf.create(settings))
+    settings["quantize"]["second"] = {"method": method, "parent": parent, "args": {}}
+    assert message(settings) == f"params.yaml: {told}"
 
 
 @pytest.mark.parametrize("key", ["train", "teacher.train"])

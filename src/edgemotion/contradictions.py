@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgemotion.settings import Prune, Settings
 
+INT8 = ("static", "dynamic", "qat")
 Limit = tuple[str, float, float, float]
 
 
@@ -48,6 +49,12 @@ def contradictions(settings: "Settings") -> Iterator[str]:
     for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
         if train.distill.teacher == "self" and train.mixup:
             yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which takes whole images; use 0"
+    for name, entry in settings.quantize.items():
+        parent = settings.quantize.get(entry.parent)
+        if parent and entry.method in INT8 and parent.method in INT8:
+            yield f"quantize.{name}.method is {entry.method!r}, but its parent {entry.parent!r} is int8 already"
+        if parent and entry.method == parent.method == "flip":
+            yield f"quantize.{name}.method is 'flip', but its parent {entry.parent!r} has both views already"
     for key, value, low, high in limits(settings):
         if not low <= value <= high:
             span = f"at least {low}" if high == math.inf else f"from {low} to {high}"

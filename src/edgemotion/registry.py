@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 
 FOLDERS = {
     "source": "edgemotion.datasets",
@@ -87,4 +87,4 @@ def checked(
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(args))
         return OmegaConf.to_container(merged, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise EdgemotionError(f"{title}: {str(error).splitlines()[0]} (key {error.full_key})") from None
+        raise EdgemotionError(f"{title}: {first_line(error)} (key {error.full_key})") from None

@@ -9,7 +9,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from edgemotion.contradictions import contradictions
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 
 PARAMS = Path("params.yaml")
 
@@ -271,7 +271,7 @@ def load(config: DictConfig) -> Settings:
         raise EdgemotionError(f"{PARAMS}: unknown key {error.full_key!r}; correct it in configs/") from None
     except OmegaConfBaseException as error:
         key = error.full_key or section
-        raise EdgemotionError(f"{PARAMS}: key {key!r}: {str(error).splitlines()[0]}") from None
+        raise EdgemotionError(f"{PARAMS}: key {key!r}: {first_line(error)}") from None
     assert isinstance(settings, Settings)
     if complaint := next(contradictions(settings), None):
         raise EdgemotionError(f"{PARAMS}: {complaint}")

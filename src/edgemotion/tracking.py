@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.settings import Settings, Tracking
 
 Files = Sequence[Path | str]
@@ -244,7 +244,7 @@ def warn(message: str) -> None:
 
 def brief(error: Exception) -> str:
     """The first line of an error, shortened."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    return first_line(error)[:120]
 
 
 def wandb_key() -> bool:

@@ -338,6 +338,14 @@ def test_a_convolution_that_does_not_fuse_is_an_error_and_one_left_in_float_is_t
         convolutions(source, model)
 
 
+def test_a_named_layer_stays_float_and_no_other_for_the_sake_of_accuracy(job: Job) -> None:
+    static = ARGS["static"] | {"float_layers": ["blocks.0.conv1"], "max_accuracy_drop": -1.0}
+    notes = qat(job, epochs=1, static=static).notes
+    assert notes["float_layers"] == ["blocks.0.conv1"] and notes["agreement"] >= MIN_AGREEMENT
+    found = notes["convolutions"]
+    assert len(found["float"]) == 1 and found["QLinearConv"] == found["parent"] - 1
+
+
 def test_what_it_refuses(job: Job) -> None:
     with pytest.raises(EdgemotionError, match=r"args\.epochs is 0; qat needs at least 1$"):
         qat(job, epochs=0)

@@ -69,6 +69,14 @@ def test_weights_are_fresh_and_come_from_the_seed() -> None:
     assert first["stem.1.running_mean"].eq(0).all() and first["stem.1.running_var"].eq(1).all()
 
 
+def test_a_network_s_own_initialisation_is_kept() -> None:
+    # He's for ReLU: a variance of 2 over the inputs of a weight; torch's own for these layers would be of 1/3.
+    module = slim(network.build("lenet", {"dropout": 0.2}, classes=3, channels=1, height=16, width=16), 0.5)
+    hidden = module[7].weight
+    assert hidden.shape == (60, 32) and hidden.var().item() * 32 == pytest.approx(2, rel=0.1)
+    assert module[7].bias.eq(0).all()
+
+
 def test_is_read_back(tmp_path: Path) -> None:
     dense = given.network_of()
     made = dataclasses.replace(dense, module=slim(dense.module, 0.5).eval())

@@ -243,7 +243,7 @@ def test_the_trace_is_the_error_of_one_layer_alone(job: Job) -> None:
         "blocks.1.shortcut.0": answers(rough, rounded(int8_conv(block.shortcut[0], block.shortcut[1], int8), shortcut)),
     }
     for name, logits in found.items():
-        error = (logits - answers(inner, shortcut))[:256].square().mean()
+        error = (logits - answers(inner, shortcut))[::2].square().mean()
         assert notes["trace"][name] == pytest.approx(float(error), rel=0.02)
 
 

@@ -151,7 +151,11 @@ def test_a_file_that_is_no_state_dict_is_refused_and_never_run(tmp_path: Path) -
     # A whole checkpoint of some training loop.
     torch.save({"epoch": 3, "state_dict": nn.Linear(2, 2).state_dict()}, tmp_path / "checkpoint.pt")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-    for name in ("text.pt", "trap.pt", "checkpoint.pt", "tensor.pt"):
+    (tmp_path / "empty.pt").touch()
+    torch.save({"features": torch.zeros(9)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    old = (tmp_path / "old.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(old[: len(old) // 8])
+    for name in ("text.pt", "trap.pt", "checkpoint.pt", "tensor.pt", "empty.pt", "cut.pt"):
         with pytest.raises(EdgemotionError, match=f"{name} is no state dict") as caught:
             mobilenet(1, weights=str(tmp_path / name))
         assert "\n" not in str(caught.value)

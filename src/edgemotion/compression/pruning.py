@@ -11,8 +11,10 @@ from torch import nn
 
 from edgemotion import registry
 from edgemotion.datasets.splits import Split
+from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file
-from edgemotion.networks.network import NETWORKS, Network, nchw, normalise
+from edgemotion.networks.detector import Detector
+from edgemotion.networks.network import NETWORKS, Network, nchw, normalise, shrink_to
 from edgemotion.settings import Prune, Settings, Train
 from edgemotion.training.checkpoint import checkpoint_path
 from edgemotion.training.loop import choose_precision, device_name, fit
@@ -56,8 +58,13 @@ def prune_and_tune(
     """Prune in `chosen.rounds` equal steps, each followed by a training with the settings `tuning` on (train, val).
 
     Returns the pruned module, a row an epoch, and the rounds' checkpoints, which the caller removes once it has kept
-    the result; `identity` (with the keys precision and seed) tells them from those of other trainings.
+    the result; `identity` (with the keys precision and seed) tells them from those of other trainings. Raises
+    EdgemotionError for a detector, and for a network whose layers cannot be built with fewer channels.
     """
+    if isinstance(dense.module, Detector):
+        raise EdgemotionError(
+            f"{NETWORKS / 'fp32'} is a detector, and pruning trains classifiers; choose compression=quantized"
+        )
     train, val = splits
     module = copy.deepcopy(dense.module)
     example = torch.zeros(1, dense.channels, dense.height, dense.width)
@@ -65,11 +72,14 @@ def prune_and_tune(
     history: list[dict[str, float]] = []
     checkpoints = []
     for number in range(1, chosen.rounds + 1):
-        give_gradients(module, dense, train, identity["seed"])
+        if chosen.args.get("importance") == "taylor":
+            give_gradients(module, dense, train, identity["seed"])
         hook = registry.call(
             "prune", chosen.method, module, dense.module, example, args=chosen.args, share=number / chosen.rounds
         )
         module.zero_grad(set_to_none=True)
+        # What cannot be loaded again is told before the training, not by the export.
+        shrink_to(copy.deepcopy(dense.module), module.state_dict())
         checkpoints.append(checkpoint_path(f"{name}-{number}", **identity))
         module, rows = fit(
             module,

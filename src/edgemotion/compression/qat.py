@@ -48,7 +48,7 @@ def qat(
 
     Starts from the parent with BatchNorm folded, as exported, and learns from the labels and from the parent's answers,
     whose share of the loss is `distill_weight`; the rest is as in the network's own training. `static` are the
-    arguments of that method, which here keeps no layer in float for the sake of accuracy. Without `fake_quantize` the
+    arguments of that method, which here keeps no layer in float but those it names. Without `fake_quantize` the
     float network is trained the same and quantized after. Jacob et al. 2018, arXiv 1712.05877.
 
     Raises EdgemotionError for a detector, for an operator that the training does not know, and where ONNX Runtime
@@ -75,7 +75,8 @@ def qat(
         freeze=[],
         distill=Distill("dense" if distill_weight else "none", distill_weight, distill_temperature),
     )
-    job = replace(job, train_settings=settings, max_accuracy_drop=1.0)
+    job = replace(job, train_settings=settings)
+    static = {**static, "max_accuracy_drop": 1.0}
     source = onnx.load(job.parent.model_path)
     gather_blocks(source)
     if fake_quantize:

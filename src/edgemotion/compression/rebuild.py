@@ -14,7 +14,7 @@ from edgemotion.compression.export import to_onnx
 from edgemotion.compression.onnx_file import VARIANTS, write_variant
 from edgemotion.compression.quantization import Job
 from edgemotion.datasets.splits import Split, read_split
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.files import read_json, sha256_file
 from edgemotion.networks import network
 from edgemotion.runtime.variant import INFO, MODEL, load_variant
@@ -71,7 +71,7 @@ def quantize(record: Path, info: dict[str, Any], folder: Path, train: Split, val
     try:
         training = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Train), settings["train"]))
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise EdgemotionError(f"{record}: settings.train is of another version of edgemotion ({reason})") from None
     assert isinstance(training, Train)
     job = Job(parent, train, val, training, settings["seed"], info["threads"], settings["max_accuracy_drop"])

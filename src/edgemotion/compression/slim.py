@@ -15,10 +15,11 @@ def slim(
 ) -> Callable[[nn.Module], None]:
     """Leave `width` of the channels of every layer, rounded down to a multiple of `round_to`, and fresh weights.
 
-    The module is changed in place: its weights are drawn anew from torch's seed, by the layers' own initialisation, so
-    the training that follows is a whole one. A layer that would round to no channel stays whole; `example` is one
-    normalised input [1,C,H,W]. The width multiplier of Howard et al. 2017, arXiv 1704.04861; from fresh weights as in
-    Liu et al. 2019, arXiv 1810.05270. Nothing is left to do after a training step, so the returned hook does nothing.
+    The module is changed in place: its weights are drawn anew from torch's seed, by the initialisation of its layers
+    and then its own, so the training that follows is a whole one. A layer that would round to no channel stays whole;
+    `example` is one normalised input [1,C,H,W]. The width multiplier of Howard et al. 2017, arXiv 1704.04861; from
+    fresh weights as in Liu et al. 2019, arXiv 1810.05270. Nothing is left to do after a training step, so the returned
+    hook does nothing.
     """
     import torch_pruning as tp
 
@@ -44,7 +45,8 @@ def slim(
     macs = [tp.utils.count_ops_and_params(network, example)[0] for network in (module, dense)]
     if macs[0] == macs[1]:
         raise EdgemotionError(f"width {width} changes no layer with round_to {round_to}; lower one of them")
-    for layer in module.modules():
+    # The network's own rule, where it has one, comes after those of its layers.
+    for layer in [*list(module.modules())[1:], module]:
         if callable(reset := getattr(layer, "reset_parameters", None)):
             reset()
     return lambda module: None

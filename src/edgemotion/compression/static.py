@@ -31,6 +31,7 @@ CALIBRATION_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "
 MIN_CALIBRATION_IMAGES = 300
 # The histogram methods keep all activations of a batch.
 CALIBRATION_BATCH = 32
+# At most, of the calibration images, evenly: they lie class by class.
 TRACE_IMAGES = 256
 
 
@@ -169,7 +170,7 @@ def static(
         }
         if gate(parent_top1 - scores[best].top1, job.max_accuracy_drop)["passed"]:
             return Quantized(model, notes)
-        model, kept = keep_accuracy(job, recipe, parent, parent_top1, images[:TRACE_IMAGES])
+        model, kept = keep_accuracy(job, recipe, parent, parent_top1, images[:: -(-len(images) // TRACE_IMAGES)])
         return Quantized(model, notes | kept)
 
 

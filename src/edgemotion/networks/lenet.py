@@ -5,11 +5,22 @@ from torch import nn
 from edgemotion.registry import register
 
 
+class LeNet(nn.Sequential):
+    """A chain of layers that, without normalisation, need weights that keep the signal."""
+
+    def reset_parameters(self) -> None:
+        """Draw fresh weights: torch's own shrink the signal layer by layer (He et al. 2015, arXiv 1502.01852)."""
+        for layer in self:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.get_parameter("bias"))
+
+
 @register("network")
 def lenet(*, classes: int, channels: int, height: int, width: int, dropout: float) -> nn.Module:
     """Build LeNet for inputs of at least 16x16."""
     rows, columns = ((size // 2 - 4) // 2 for size in (height, width))
-    network = nn.Sequential(
+    network = LeNet(
         nn.Conv2d(channels, 6, 5, padding=2),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -24,9 +35,5 @@ def lenet(*, classes: int, channels: int, height: int, width: int, dropout: floa
         nn.Dropout(dropout),
         nn.Linear(84, classes),
     )
-    # Without normalisation the default initial weights shrink the signal layer by layer (He et al. 2015).
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.get_parameter("bias"))
+    network.reset_parameters()
     return network

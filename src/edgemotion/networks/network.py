@@ -123,6 +123,8 @@ def shrink_to(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         elif isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = weight.shape
         else:
-            raise EdgemotionError(f"{name}: a {type(layer).__name__} cannot be pruned by channels")
+            raise EdgemotionError(
+                f"{name}: a {type(layer).__name__} cannot be pruned by channels; choose compression=quantized"
+            )
         for key, parameter in layer.named_parameters(recurse=False):
             setattr(layer, key, nn.Parameter(torch.empty_like(state[f"{name}.{key}"]), parameter.requires_grad))

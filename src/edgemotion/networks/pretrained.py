@@ -6,7 +6,7 @@ from pickle import UnpicklingError
 import torch
 from torch import nn
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 
 
 def make_head(inputs: int, classes: int, dropout: float, hidden: int | None) -> nn.Sequential:
@@ -33,9 +33,9 @@ def read_weights(weights: str, published: str) -> dict[str, torch.Tensor]:
 
         try:
             return dict(get_weight(published).get_state_dict(progress=True, check_hash=True, weights_only=True))
-        # An unreachable server is an OSError, a damaged download a RuntimeError, a file with code an UnpicklingError.
-        except (OSError, RuntimeError, UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
+        # An unreachable server is an OSError, a damaged download one of the others, a file with code the last.
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            reason = first_line(error)
             raise EdgemotionError(
                 f"model.args.weights: 'imagenet' cannot be downloaded or read ({reason}); give a path or null"
             ) from None
@@ -44,9 +44,7 @@ def read_weights(weights: str, published: str) -> dict[str, torch.Tensor]:
     try:
         state = dict(torch.load(weights, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise EdgemotionError(
-            f"model.args.weights: {weights} is no state dict ({str(error).splitlines()[0]})"
-        ) from None
+        raise EdgemotionError(f"model.args.weights: {weights} is no state dict ({first_line(error)})") from None
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             raise EdgemotionError(

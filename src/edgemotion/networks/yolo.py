@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.networks.detector import Detector
 from edgemotion.registry import register
 
@@ -205,7 +205,7 @@ def read_checkpoint(path: str) -> dict[str, torch.Tensor]:
         raise EdgemotionError(f"model.args.weights: {path} {error}") from None
     # A damaged archive raises one of many errors.
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise EdgemotionError(f"model.args.weights: {path} is no ultralytics checkpoint ({reason})") from None
 
 

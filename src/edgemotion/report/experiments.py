@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.report.lock import contradiction, parse_yaml
 
 SUMMARY = "reports/summary.json"
@@ -32,7 +32,7 @@ def list_experiments(root: Path | str) -> dict[str, str]:
         with Repo(str(root)) as repo:
             found = [pair for pairs in repo.experiments.ls(all_commits=True).values() for pair in pairs]
     except DvcException as error:
-        raise EdgemotionError(f"{root} has no DVC experiments to list: {str(error).splitlines()[0]}") from None
+        raise EdgemotionError(f"{root} has no DVC experiments to list: {first_line(error)}") from None
     made = {commit: int(git(root, "show", "--no-patch", "--format=%ct", commit)) for _, commit in found}
     return dict(sorted(found, key=lambda pair: (pair[0], made[pair[1]], pair[1])))
 

@@ -130,8 +130,12 @@ def colours(count: int) -> list[str]:
     """The colours in turn, half as strong every further turn."""
     from matplotlib.colors import to_hex, to_rgb
 
-    turns = [(0.5 ** (index // len(COLOURS)), COLOURS[index % len(COLOURS)]) for index in range(count)]
-    return [to_hex([1 - strength * (1 - part) for part in to_rgb(hue)]) for strength, hue in turns]
+    found = []
+    for index in range(count):
+        strength = 0.5 ** (index // len(COLOURS))
+        red, green, blue = (1 - strength * (1 - part) for part in to_rgb(COLOURS[index % len(COLOURS)]))
+        found.append(to_hex((red, green, blue)))
+    return found
 
 
 def after_colours(number: int, looks: Sequence[str]) -> str:

@@ -193,7 +193,7 @@ def speed_verdict(entry: Mapping[str, Any]) -> str:
 
 
 def accuracy_verdict(drop: Mapping[str, Any]) -> str:
-    """What a drop in top-1 shows: nothing unless McNemar's test does too, as few changed images make intervals narrow."""
+    """What a drop in top-1 shows: nothing without McNemar's test, as few changed images make a narrow interval."""
     low, high = (100 * end for end in drop["ci"])
     lost, test = 100 * drop["top1"], f"McNemar p {p_value(drop['mcnemar_p'])}"
     shown = drop["mcnemar_p"] < 0.05

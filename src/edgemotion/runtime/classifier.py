@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from edgemotion.cpu import exact_int8
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.runtime.variant import Variant, load_variant
 
 # The key of a file's metadata that limits how many of its images an inference may take.
@@ -39,7 +39,7 @@ def open_session(model: Path | str | bytes, threads: int = 1) -> onnxruntime.Inf
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's errors share no base class of their own.
     except Exception as error:
-        version, reason = onnxruntime.__version__, str(error).splitlines()[0]
+        version, reason = onnxruntime.__version__, first_line(error)
         name = "the model" if isinstance(model, bytes) else model
         raise EdgemotionError(f"{name} does not load in ONNX Runtime {version}: {reason}") from None
 

@@ -23,7 +23,7 @@ FP32 = "fp32"
 
 
 def choices(pareto: Pareto) -> dict[str, Prune]:
-    """The networks beside fp32 by name: structured_50 has lost at least half of its MACs, slim_75 has 75 % of the channels."""
+    """The networks beside fp32: structured_50 has lost at least half of its MACs, slim_75 has 75 % of its channels."""
     found = {}
     for template, argument, values in (
         (pareto.structured, "macs_ratio", pareto.macs_ratios),

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from edgemotion.compression.export import torch_logits
 from edgemotion.datasets.splits import Split, faces
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
 from edgemotion.report.summary import p_value
@@ -36,8 +36,8 @@ def ablate(settings: Settings, splits: tuple[Split, Split], digests: Digests, ca
     """Train each of the `recipes` of `settings`, from every seed, for ablation.epochs; return the table.
 
     Finished trainings wait as JSON in the folder `cache`, so that a search that was killed goes on; other teachers,
-    pretrained weights, settings, precision, device, data or code are other trainings. Only (train, val) are read, as whole images:
-    the test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
+    pretrained weights, settings, precision, device, data or code are other trainings. Only (train, val) are read, as
+    whole images: the test split chooses nothing. Raises EdgemotionError for a detector, which has no top-1 of its own.
     """
     if settings.train.trainer == "yolo":
         raise EdgemotionError("train.trainer is 'yolo', which trains detectors; the ablation compares classifiers")
@@ -89,7 +89,7 @@ def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings
         try:
             OmegaConf.update(config, key, value, merge=False)
         except ValidationError as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise EdgemotionError(f"ablation.rows, {name!r}: {key}: {reason}") from None
         except OmegaConfBaseException:
             raise EdgemotionError(f"ablation.rows changes {key!r}, which the settings do not have") from None

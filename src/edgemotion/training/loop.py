@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.networks.network import Network, nchw, normalise
 from edgemotion.settings import Train
 from edgemotion.training.augment import augment, mix
@@ -174,7 +174,7 @@ def choose_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise EdgemotionError(f"device is {name!r}, which does not work here ({reason}); use auto or cpu") from None
 
 

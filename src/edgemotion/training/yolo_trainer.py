@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from edgemotion.datasets.splits import Split
-from edgemotion.errors import EdgemotionError
+from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.measure.detection import evaluate_detections
 from edgemotion.networks.yolo import YoloDetector, import_ultralytics
 from edgemotion.runtime.detector import validation_boxes
@@ -129,7 +129,7 @@ def make_trainer(
     try:
         trainer = Trainer(overrides=options)
     except (TypeError, ValueError) as error:
-        raise EdgemotionError(f"train: ultralytics refuses a setting: {str(error).splitlines()[0]}") from None
+        raise EdgemotionError(f"train: ultralytics refuses a setting: {first_line(error)}") from None
     trainer.model = module.network
     steps = math.ceil(len(train) / settings.batch_size)
     trainer.bar = progress(settings.epochs * steps, len(history) * steps)
