@@ -1,6 +1,7 @@
 """The commands of `edgemotion`, on real files; the heavy imports that none of them may need."""
 
 import csv
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edgemotion.cli import app
+from edgemotion.datasets.images import decode
+from edgemotion.runtime import Classifier
 from edgemotion.runtime.champion import load_card
+
+FIXTURES = runpy.run_path(str(Path(__file__).parent / "conftest.py"))
 
 
 def run(*arguments: str | Path) -> Result:
@@ -35,6 +40,18 @@ def test_an_image(champion_folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0 and result.output.startswith("bright 9") and "(uncertain)" not in result.output
     unsure = run("predict", write(tmp_path / "b.png", 64), "--champion", champion_folder)
     assert "(uncertain)" in unsure.output
+
+
+def test_a_colour_jpeg_is_read_as_the_datasets_are(tmp_path: Path, make_variant: Callable[..., Path]) -> None:
+    champion = FIXTURES["add_card"](make_variant(tmp_path / "champion", sharpness=300.0))
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    image = cv2.resize(blocks, (96, 96), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "a.jpg"), image)
+    run("predict", tmp_path / "a.jpg", "--champion", champion, "--output", tmp_path / "a.csv")
+    (row,) = rows(tmp_path / "a.csv")
+    luma = decode((tmp_path / "a.jpg").read_bytes(), 1)
+    expected = Classifier(champion).predict(luma).probabilities
+    assert {name: float(row[name]) for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -85,6 +102,7 @@ def test_a_film_is_smoothed(champion_folder: Path, tmp_path: Path) -> None:
         (["a.png", "--output", "a.xlsx"], "must end in .csv or .parquet"),
         (["a.png", "--champion", "empty"], "model.onnx is missing"),
         (["a.png", "--scene"], "run `edgemotion faces`"),
+        (["a.png", "--faces", "nowhere.onnx"], "nowhere.onnx is missing"),
     ],
 )
 def test_errors_are_one_line(

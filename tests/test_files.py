@@ -49,6 +49,13 @@ def test_a_failure_in_the_middle_keeps_the_old_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model.bin"]
 
 
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "reports/thesis.txt", "years of work")
+    with pytest.raises(EdgemotionError, match="reports is a folder; give the name of a file"):
+        write_text(tmp_path / "reports", "new")
+    assert names(tmp_path) == ["reports"] and names(tmp_path / "reports") == ["thesis.txt"]
+
+
 def test_a_failure_in_the_middle_keeps_the_old_folder(tmp_path: Path) -> None:
     path = tmp_path / "split"
     path.mkdir()
@@ -75,12 +82,6 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
             partial.mkdir()
             (partial / content).write_text(content)
     assert names(path) == ["second"]
-
-
-def test_a_file_replaces_a_folder_of_its_name(tmp_path: Path) -> None:
-    (tmp_path / "out/inner").mkdir(parents=True)
-    write_text(tmp_path / "out", "file")
-    assert (tmp_path / "out").read_text() == "file"
 
 
 def test_remains_of_a_killed_run_do_not_reach_the_next(tmp_path: Path) -> None:

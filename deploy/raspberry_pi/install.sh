@@ -60,7 +60,7 @@ if [[ ! -e $settings ]]; then
     # it is --threads 3 --workers 1. The limits keep the worst case below MemoryMax of the unit. --host 0.0.0.0 opens the
     # API to the network: set a key first.
     install -m 0600 /dev/stdin "$settings" <<'SETTINGS'
-OPTIONS=--host 127.0.0.1 --port 8000 --threads 1 --workers 3 --max-requests 12 --max-pixels 12500000
+OPTIONS=--host 127.0.0.1 --port 8000 --threads 1 --workers 3 --max-requests 8 --max-pixels 8000000
 #EDGEMOTION_API_KEY=
 SETTINGS
 fi

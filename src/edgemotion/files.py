@@ -16,7 +16,8 @@ from edgemotion.errors import EdgemotionError
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; move it into place on success, remove it on any error.
 
-    The caller creates the temporary as a file or as a folder; a folder replaces the old one whole.
+    The caller creates the temporary as a file or as a folder; a folder replaces the old one whole. Raises
+    EdgemotionError for a file where a folder is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +26,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         yield partial
         if path.is_dir():
+            if not partial.is_dir():
+                raise EdgemotionError(f"{path} is a folder; give the name of a file")
             shutil.rmtree(path)
         partial.replace(path)
     finally:

@@ -1,4 +1,4 @@
-"""Prune and train again: gradients where the importance needs them, and what cannot be pruned told before any training."""
+"""Prune and train again: gradients where they are read, and what cannot be pruned told before any training."""
 
 import runpy
 from pathlib import Path

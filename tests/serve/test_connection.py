@@ -39,3 +39,8 @@ def test_a_connection_is_limited_before_its_request(start_server: Callable[..., 
 
     with connect(f"ws://127.0.0.1:{server.port}/stream", compression="deflate") as stream:
         assert stream.protocol.extensions == []
+        # The time that a head may take is no limit of a stream.
+        for _ in range(20):
+            stream.send("reset")
+            assert '"status":200' in str(stream.recv()).replace(" ", "")
+            time.sleep(0.1)

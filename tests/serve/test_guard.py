@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import anyio
 import pytest
 from fastapi.testclient import TestClient
-from starlette.types import ASGIApp, Message, Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from edgemotion.serve.app import create_app
-from edgemotion.serve.guard import JsonFormatter
+from edgemotion.serve.guard import Guard, JsonFormatter
+from edgemotion.serve.metrics import Metrics
 from edgemotion.serve.options import Options
 
 uploads = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("uploads.py"))))
@@ -117,6 +118,35 @@ def test_a_body_that_nobody_reads_to_its_end_closes_the_connection(
     assert start["status"] == status and (b"connection", b"close") in start["headers"]
     start = anyio.run(call, application, "/predict", whole, chunked)[0]
     assert start["status"] == 200 and b"connection" not in dict(start["headers"])
+
+
+@pytest.mark.parametrize(("size", "parts"), [(64_000, 6), (10, 2)])
+def test_an_answer_has_more_time_the_more_of_it_was_taken(size: int, parts: int) -> None:
+    sent: list[Message] = []
+
+    async def download(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(6):
+            await send({"type": "http.response.body", "body": bytes(size), "more_body": True})
+            # As long as a slow client takes for it.
+            await anyio.sleep(0.2)
+        await send({"type": "http.response.body"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    guard = Guard(download, Options(timeout_s=0.3), Metrics())
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    if parts == 6:
+        anyio.run(guard, scope, nothing, send)
+        assert not sent[-1].get("more_body")
+    else:
+        with pytest.raises(TimeoutError):
+            anyio.run(guard, scope, nothing, send)
+    assert sum(len(message.get("body", b"")) for message in sent) == parts * size
 
 
 def test_no_origin_may_call_unless_it_is_named(champion_folder: Path) -> None:

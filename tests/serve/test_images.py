@@ -66,6 +66,18 @@ def test_a_jpeg_of_segments_alone_costs_little() -> None:
     assert time.perf_counter() - started < 0.5
 
 
+def test_a_jpeg_of_many_scans_is_not_decoded() -> None:
+    whole = encode(".jpg", np.zeros((3000, 3000), np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    # An empty scan of one band of coefficients, which costs a pass over all nine million pixels.
+    start = whole.index(b"\xff\xda", whole.index(b"\xff\xda") + 1)
+    end = whole.index(b"\xff", start + 14)
+    content = whole[:-2] + whole[start:end] * 2000 + whole[-2:]
+    started = time.perf_counter()
+    assert refusal(content, 10**7) == 413
+    assert time.perf_counter() - started < 0.5
+    assert decode_image(whole, 10**7).shape == (3000, 3000, 3)
+
+
 def test_lossless_and_extended_webp() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 4), np.uint8)
     content = encode(".webp", image, cv2.IMWRITE_WEBP_QUALITY, 101)

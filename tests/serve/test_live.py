@@ -2,7 +2,9 @@
 
 import http.client
 import itertools
+import math
 import random
+import re
 import runpy
 import signal
 import socket
@@ -14,10 +16,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import yaml
+
+from edgemotion.serve.options import Options
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 uploads = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("uploads.py"))))
 
 
@@ -72,6 +80,50 @@ def test_no_accepted_request_is_lost_by_sigterm(start_server: Callable[..., Any]
     answered = [line for line in server.lines if line.get("event") == "request"]
     assert not lost
     assert len(answered) == statuses[200]
+
+
+@pytest.mark.parametrize("deployment", ["compose", "raspberry_pi"])
+def test_the_largest_uploads_fit_into_the_memory_of_a_deployment(
+    deployment: str, start_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if deployment == "compose":
+        service = yaml.safe_load((ROOT / "dockerfiles/compose.yaml").read_text())["services"]["api"]
+        options, environment = service["command"], (ROOT / "dockerfiles/api.Dockerfile").read_text()
+    else:
+        settings = (ROOT / "deploy/raspberry_pi/install.sh").read_text()
+        options = re.findall("^OPTIONS=.*( --workers .*)$", settings, re.MULTILINE)[0].split()
+        environment = (ROOT / "deploy/raspberry_pi/edgemotion.service").read_text()
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", re.findall(r"MALLOC_MMAP_THRESHOLD_=(\d+)", environment)[0])
+    limits = dict(zip(options[::2], options[1::2], strict=True))
+    side = math.isqrt(int(limits["--max-pixels"]))
+    scene = np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+    progressive = [
+        cv2.IMWRITE_JPEG_PROGRESSIVE,
+        1,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    content = cv2.imencode(".jpg", cv2.resize(scene, (side, side)), [cv2.IMWRITE_JPEG_QUALITY, 50, *progressive])[1]
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + content.tobytes()
+    form += bytes(Options.max_bytes - 100 - len(form)) + b"\r\n--x--\r\n"
+    server = start_server(*options)
+    statuses: list[int] = []
+
+    def send() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", "/detect", form, {"Content-Type": "multipart/form-data; boundary=x"})
+        statuses.append(connection.getresponse().status)
+
+    for _ in range(2):
+        senders = [threading.Thread(target=send) for _ in range(int(limits["--max-requests"]))]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+    # Decoded, and then there is no detector.
+    assert set(statuses) == {503} and len(statuses) == 2 * int(limits["--max-requests"])
+    peak = re.findall(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert int(peak[0]) < 512 * 1024
 
 
 def test_ten_thousand_hostile_requests(start_server: Callable[..., Any], champion_folder: Path) -> None:

@@ -529,6 +529,26 @@ def test_files_are_read_or_refused(browser: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_still_image_is_announced(browser: Browser, tmp_path: Path) -> None:
+    classifier, rng = Classifier(browser.colour / "models/fp32"), np.random.default_rng(2)
+    images: dict[str, Path] = {}
+    while len(images) < 2:
+        image = rng.integers(0, 256, (6, 6, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+        found = classifier.predict(image)
+        doubt = "uncertain, " if found.probabilities[found.label] < 0.6 else ""
+        path = tmp_path / f"{found.label}.png"
+        cv2.imwrite(str(path), image)
+        images[doubt + found.label] = path
+    with opened(browser, browser.colour) as tab:
+        tab.evaluate("edgemotion.choose('fp32')")
+        for spoken, path in images.items():
+            tab.set_input_files("#file", path)
+            until(tab, f"document.querySelector('#spoken').textContent === '{spoken}'")
+            # Longer than between two announcements, so that the next image is not the first after a pause.
+            tab.wait_for_timeout(2000)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [("NotAllowedError", "The camera was refused"), ("NotFoundError", "There is no camera here")],

@@ -48,6 +48,7 @@ let turn = 0;
 let stream = null;
 let lastBox = null;
 let spokenAt = -Infinity;
+let speaking;
 
 const ready = ask('open').then((opened) => {
   ({ config, times } = opened);
@@ -265,10 +266,12 @@ function overlap(one, two) {
 
 // A screen reader hears changes, and not more often than it can say them.
 function speak(text) {
-  const now = performance.now();
-  if (text === $('spoken').textContent || now - spokenAt < SPEAK_EVERY) return;
-  spokenAt = now;
-  $('spoken').textContent = text;
+  clearTimeout(speaking);
+  if (text === $('spoken').textContent) return;
+  speaking = setTimeout(() => {
+    spokenAt = performance.now();
+    $('spoken').textContent = text;
+  }, spokenAt + SPEAK_EVERY - performance.now());
 }
 
 function showPixels(face) {

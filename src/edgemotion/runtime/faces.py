@@ -76,7 +76,11 @@ def crop_face(scene: np.ndarray, box: tuple[float, float, float, float], side: f
     height, width = scene.shape[:2]
     rows = np.arange(top, top + length).clip(0, height - 1)
     columns = np.arange(left, left + length).clip(0, width - 1)
-    return np.ascontiguousarray(scene[rows[:, None], columns])
+    # A slice is many times as fast as the same choice by indices, which only a square at the border needs.
+    square = scene[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if square.shape[:2] != (length, length):
+        square = square[(rows - rows[0])[:, None], columns - columns[0]]
+    return np.ascontiguousarray(square)
 
 
 def classify_crops(classifier: Classifier, crops: Sequence[np.ndarray]) -> np.ndarray:

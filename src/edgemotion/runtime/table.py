@@ -26,18 +26,28 @@ class Reader:
     """A champion that fills rows: file, frame, the face's box, labels, and the probability of every class."""
 
     def __init__(self, champion: Path, faces: Path | None, scene: bool, threads: int) -> None:
-        """With `scene` YuNet finds the faces of an image; otherwise the whole image is one face crop."""
+        """With `scene` or `faces` YuNet finds the faces of an image; otherwise the whole image is one face crop."""
         self.card = load_card(champion)
         self.classifier = Classifier(champion, threads)
-        self.finder = FaceFinder(find_yunet(faces)) if scene else None
+        self.finder = FaceFinder(find_yunet(faces)) if scene or faces else None
         self.classes = self.classifier.variant.classes
+        # As datasets are read: of a JPEG the gray image is its luma, which no conversion from colour rounds.
+        gray = self.classifier.variant.channels == 1 and self.finder is None
+        self.flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
         self.columns = [
             *("file", "frame", "x1", "y1", "x2", "y2", "label", "smoothed_label", "uncertain"),
             *self.classes,
         ]
 
+    def read(self, path: Path) -> np.ndarray | None:
+        """Decode a file to uint8 [H,W,3] BGR, or [H,W] for a crop of a gray champion; None for one that is no image."""
+        try:
+            return cv2.imdecode(np.fromfile(path, np.uint8), self.flag)
+        except (OSError, cv2.error):
+            return None
+
     def rows(self, image: np.ndarray, smoother: KalmanSmoother | None = None, **where: Any) -> list[Row]:
-        """One row a face of an image uint8 [H,W,3] BGR, the best first; none where YuNet finds no face."""
+        """One row a face of an image uint8 [H,W,3] BGR or [H,W], the best first; none where YuNet finds no face."""
         height, width = image.shape[:2]
         boxes: list[tuple[float, float, float, float]] = [(0.0, 0.0, float(width), float(height))]
         crops = [image]
@@ -74,7 +84,7 @@ def read_source(source: Path, reader: Reader) -> tuple[Iterator[Row], bool]:
         raise EdgemotionError(f"{source} is missing; give an image, a folder of images or a film")
     if source.suffix.lower() in FILMS:
         return film_rows(source, reader), True
-    if (image := read_image(source)) is None:
+    if (image := reader.read(source)) is None:
         raise EdgemotionError(f"{source} is no image that OpenCV reads, nor a film ({', '.join(FILMS)})")
     return iter(reader.rows(image, file=source.name)), False
 
@@ -82,7 +92,7 @@ def read_source(source: Path, reader: Reader) -> tuple[Iterator[Row], bool]:
 def folder_rows(folder: Path, files: Sequence[Path], reader: Reader) -> Iterator[Row]:
     for path in tqdm(files, unit="image"):
         name = path.relative_to(folder).as_posix()
-        if (image := read_image(path)) is None:
+        if (image := reader.read(path)) is None:
             tqdm.write(f"left out: {name} is no image that OpenCV reads", sys.stderr)
             continue
         yield from reader.rows(image, file=name)
@@ -105,14 +115,6 @@ def film_rows(path: Path, reader: Reader) -> Iterator[Row]:
             frame += 1
             read, image = film.read()
     film.release()
-
-
-def read_image(path: Path) -> np.ndarray | None:
-    """Decode a file to uint8 [H,W,3] BGR, upright; None for one that is no image or cannot be read."""
-    try:
-        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
 
 
 def show(row: Row, reader: Reader) -> str:

@@ -42,8 +42,9 @@ def limited(seconds: float) -> type[HttpToolsProtocol]:
             self.waiting = 0 if self.moved else self.waiting + len(data)
             if self.waiting > MAX_HEAD:
                 self.send_400_response(f"Head or trailers of the request are larger than {MAX_HEAD} bytes.")
-            # A head that comes whole, as nearly all do, needs no timer of its own.
-            elif self.cycle is None or self.cycle.response_complete:
+            # A head that comes whole, as nearly all do, needs no timer of its own; a WebSocket is no longer among the
+            # connections, and has no heads.
+            elif self in self.connections and (self.cycle is None or self.cycle.response_complete):
                 self.expect_head()
 
         def expect_head(self) -> None:

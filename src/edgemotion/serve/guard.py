@@ -24,6 +24,8 @@ LEVELS = ("debug", "info", "warning", "error")
 OPEN = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 # As nginx counts a client that went away before its answer.
 GONE = 499
+# An answer has `timeout_s` and as much time more as its bytes take at this rate, in bytes a second.
+SLOWEST = 64_000
 CLOSE = (b"connection", b"close")
 
 
@@ -45,7 +47,7 @@ class Guard:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, within its limits, and record how it ended."""
         started, status, received, whole, finished = time.perf_counter(), 0, 0, False, False
-        limit = self.options.max_bytes
+        limit, limited = self.options.max_bytes, anyio.CancelScope()
 
         async def counting_receive() -> Message:
             nonlocal received, whole
@@ -64,6 +66,7 @@ class Guard:
                 if not whole and CLOSE not in message["headers"] and header(scope, b"transfer-encoding"):
                     message["headers"] = [*message["headers"], CLOSE]
             await send(message)
+            limited.deadline += len(message.get("body", b"")) / SLOWEST
             finished = message["type"] == "http.response.body" and not message.get("more_body")
 
         self.metrics.active.inc()
@@ -78,7 +81,7 @@ class Guard:
                 await refuse(watching_send, 413, f"the request is larger than {limit} bytes")
             else:
                 try:
-                    with anyio.fail_after(self.options.timeout_s):
+                    with anyio.fail_after(self.options.timeout_s) as limited:
                         await self.app(scope, counting_receive, watching_send)
                 except UploadError as error:
                     await refuse(watching_send, error.status, error.detail)

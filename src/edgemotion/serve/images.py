@@ -16,6 +16,9 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SCAN = 0xDA
 # Before the first scan; a few hundred carry the largest colour profiles and depth maps.
 MAX_SEGMENTS = 2000
+# Cameras write one and programs about ten, and a few hundred lie by chance in a film that a phone appends. Each goes
+# over the whole image again, however few bytes it has.
+MAX_SCANS = 500
 
 
 class UploadError(Exception):
@@ -29,8 +32,9 @@ class UploadError(Exception):
 def decode_image(content: bytes, max_pixels: int, channels: int = 3) -> np.ndarray:
     """Decode JPEG, PNG or WebP to uint8 [H,W,3] BGR or [H,W] gray, upright by its EXIF orientation.
 
-    Raises UploadError: 400 for no bytes, 415 for another kind of file, 413 for more than `max_pixels`, 422 for a
-    damaged one. Kind and size are read from the file's own bytes, so a false name or a bomb costs nothing.
+    Raises UploadError: 400 for no bytes, 415 for another kind of file, 413 for more than `max_pixels` or too many
+    scans, 422 for a damaged one. Kind and size are read from the file's own bytes, so a false name or a bomb costs
+    nothing.
     """
     if not content:
         raise UploadError(400, "the image is empty")
@@ -40,6 +44,8 @@ def decode_image(content: bytes, max_pixels: int, channels: int = 3) -> np.ndarr
     width, height = image_size(content, kind)
     if width * height > max_pixels:
         raise UploadError(413, f"the image has {width}x{height} pixels; at most {max_pixels} in all are taken")
+    if kind == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+        raise UploadError(413, f"the JPEG has more than {MAX_SCANS} scans")
     if width * height == 0 or not complete(content, kind):
         raise UploadError(422, f"the {kind} is damaged or cut off")
     try:

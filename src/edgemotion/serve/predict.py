@@ -118,9 +118,14 @@ QUICK = (predict_one, predict_many)
 QUICK_PIXELS = 50_000
 
 
+async def read_body(request: Request) -> bytes:
+    """The body, which the request itself would keep beside the files in it."""
+    return b"".join([part async for part in request.stream()])
+
+
 async def read_one(request: Request) -> list[bytes]:
     """The image of a request: its form's `file`, or its whole body."""
-    body = await request.body()
+    body = await read_body(request)
     boundary = form_boundary(request)
     if boundary is None:
         return [body]
@@ -135,7 +140,7 @@ async def read_many(request: Request) -> list[bytes]:
     boundary = form_boundary(request)
     if boundary is None:
         raise UploadError(415, "send a form (multipart/form-data) with one or more files named `files`")
-    return form_files(await request.body(), boundary, "files", most_images(request))
+    return form_files(await read_body(request), boundary, "files", most_images(request))
 
 
 def most_images(request: Request) -> int:
