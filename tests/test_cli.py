@@ -16,6 +16,7 @@ from edgemotion.cli import app
 from edgemotion.datasets.images import decode
 from edgemotion.runtime import Classifier
 from edgemotion.runtime.champion import load_card
+from edgemotion.serve import guard
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent / "conftest.py"))
 
@@ -130,7 +131,12 @@ def test_errors_are_one_line(
         (["--faces", "nowhere.onnx"], "nowhere.onnx is missing"),
     ],
 )
-def test_a_server_that_cannot_start_says_why(arguments: list[str], complaint: str) -> None:
+def test_a_server_that_cannot_start_says_why(
+    arguments: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "--log-level" not in arguments:
+        # It would change the logging of all tests that this process runs afterwards.
+        monkeypatch.setattr(guard, "log_as_json", lambda level: None)
     result = run("serve", *arguments)
     (line,) = (line for line in result.output.splitlines() if line.startswith("error: "))
     assert result.exit_code == 1 and complaint in line

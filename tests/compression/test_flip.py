@@ -30,16 +30,19 @@ def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
     return image[rows][:, columns]
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("float")
+    return given.job_of(given.network_of(), folder, given.split_of(300, 0), given.split_of(60, 1))  # type: ignore[no-any-return]
+
+
 @pytest.fixture(params=["float", "int8"])
-def job(request: pytest.FixtureRequest, tmp_path: Path) -> Job:
-    made = given.job_of(given.network_of(), tmp_path / "fp32", given.split_of(300, 0), given.split_of(60, 1))
+def job(request: pytest.FixtureRequest, exported: Job, tmp_path: Path) -> Job:
     if request.param == "float":
-        return made
-    (tmp_path / "int8").mkdir()
-    onnx.save(
-        registry.call("quantize", "dynamic", made, args={"per_channel": True}).model, tmp_path / "int8/model.onnx"
-    )
-    return replace(made, parent=Variant(tmp_path / "int8", made.parent.info))
+        return exported
+    model = registry.call("quantize", "dynamic", exported, args={"per_channel": True}).model
+    onnx.save(model, tmp_path / "model.onnx")
+    return replace(exported, parent=Variant(tmp_path, exported.parent.info))
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -71,34 +74,30 @@ def test_a_shift_adds_both_images_moved_to_each_corner(job: Job, shift: int) -> 
     assert found.passes == len(views) == 10
 
 
-def test_a_negative_shift_is_refused(tmp_path: Path) -> None:
-    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+def test_a_negative_shift_is_refused(exported: Job) -> None:
     with pytest.raises(EdgemotionError, match="the shift of flip is -1; use 0"):
-        flipped(job, -1)
+        flipped(exported, -1)
 
 
 @pytest.mark.parametrize("shift", [0, 2])
-def test_a_batch_is_answered_image_by_image(shift: int, tmp_path: Path) -> None:
-    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+def test_a_batch_is_answered_image_by_image(shift: int, exported: Job) -> None:
     images = given.patterned(6, seed=3)[0]
-    whole = run_model(flipped(job, shift).model, images, 1, ["logits"])[0]
+    whole = run_model(flipped(exported, shift).model, images, 1, ["logits"])[0]
     for number in range(6):
-        one = run_model(flipped(job, shift).model, images[number : number + 1], 1, ["logits"])[0]
+        one = run_model(flipped(exported, shift).model, images[number : number + 1], 1, ["logits"])[0]
         np.testing.assert_allclose(one, whole[number : number + 1], atol=1e-5)
 
 
-def test_an_image_and_its_mirror_image_answer_alike(tmp_path: Path) -> None:
-    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
+def test_an_image_and_its_mirror_image_answer_alike(exported: Job) -> None:
     images = given.patterned(6, seed=3)[0]
-    found = flipped(job)
+    found = flipped(exported)
     first, second = (run_model(found.model, part, 1, ["logits"])[0] for part in (images, images[:, :, ::-1].copy()))
     np.testing.assert_allclose(first, second, atol=1e-5)
     onnx.checker.check_model(found.model, full_check=True)
     assert found.passes == 2
 
 
-def test_a_detector_is_refused(tmp_path: Path) -> None:
-    job = given.job_of(given.network_of(), tmp_path, given.split_of(3, 0), given.split_of(3, 1))
-    detector = replace(job, parent=Variant(tmp_path, {**job.parent.info, "task": "detect"}))
+def test_a_detector_is_refused(exported: Job) -> None:
+    detector = replace(exported, parent=Variant(exported.parent.folder, {**exported.parent.info, "task": "detect"}))
     with pytest.raises(EdgemotionError, match="fp32 is a detector; flip takes the mean of logits"):
         flipped(detector)

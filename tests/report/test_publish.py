@@ -1,5 +1,6 @@
 """Only a run whose settings, lock, reports and champion belong together is published; the README follows."""
 
+import contextlib
 import hashlib
 import shutil
 from dataclasses import asdict
@@ -15,40 +16,52 @@ from edgemotion.report.publish import publish
 from edgemotion.report.readme import current_readme, leaks, run_page, update_readme, updated
 from edgemotion.report.summary import read_results, summarise
 from edgemotion.report.training_figures import draw_training
-from edgemotion.settings import Settings
+from edgemotion.settings import Settings, read
 
 ROOT = Path(__file__).parents[2]
 # What shows images of the dataset stays out.
 PICTURES = {"samples", "gradcam", "augmentation", "mean_faces", "duplicates"}
 
 
-@pytest.fixture
-def finished(settings: Settings) -> Settings:
-    """A run after its last stage, with the dvc.lock that DVC would have written."""
-    results = read_results(settings.variants)
-    summary = summarise(results, settings.data.name, settings.model.name, settings.seed, settings.controls)
-    write_json("reports/summary.json", summary)
-    draw(summary, results.robustness, results.profile["variants"])
-    draw_training(settings.networks)
-    shutil.copytree(f"models/variants/{summary['champion']}", "models/champion")
-    digest = {
-        path: hashlib.md5(Path(path).read_bytes()).hexdigest()
-        for path in ("reports/summary.json", "reports/profile.json")
-    }
-    lock = {
-        "schema": "2.0",
-        "stages": {
-            "report": {
-                "cmd": "python",
-                "params": {"params.yaml": {"seed": settings.seed, "data.name": settings.data.name}},
-                "deps": [{"path": "reports/profile.json", "hash": "md5", "md5": digest["reports/profile.json"]}],
-                "outs": [{"path": "reports/summary.json", "hash": "md5", "md5": digest["reports/summary.json"]}],
+@pytest.fixture(scope="module")
+def template(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run after its last stage, with the dvc.lock that DVC would have written; to be copied, not changed."""
+    root = tmp_path_factory.mktemp("finished") / "run"
+    shutil.copytree(sample, root)
+    with contextlib.chdir(root):
+        settings = read("params.yaml")
+        results = read_results(settings.variants)
+        summary = summarise(results, settings.data.name, settings.model.name, settings.seed, settings.controls)
+        write_json("reports/summary.json", summary)
+        draw(summary, results.robustness, results.profile["variants"])
+        draw_training(settings.networks)
+        shutil.copytree(f"models/variants/{summary['champion']}", "models/champion")
+        digest = {
+            path: hashlib.md5(Path(path).read_bytes()).hexdigest()
+            for path in ("reports/summary.json", "reports/profile.json")
+        }
+        lock = {
+            "schema": "2.0",
+            "stages": {
+                "report": {
+                    "cmd": "python",
+                    "params": {"params.yaml": {"seed": settings.seed, "data.name": settings.data.name}},
+                    "deps": [{"path": "reports/profile.json", "hash": "md5", "md5": digest["reports/profile.json"]}],
+                    "outs": [{"path": "reports/summary.json", "hash": "md5", "md5": digest["reports/summary.json"]}],
+                },
+                "evaluate@gone": {"outs": [{"path": "reports/evaluate/gone.json", "md5": "0"}]},
             },
-            "evaluate@gone": {"outs": [{"path": "reports/evaluate/gone.json", "md5": "0"}]},
-        },
-    }
-    OmegaConf.save(lock, "dvc.lock")
-    return settings
+        }
+        OmegaConf.save(lock, "dvc.lock")
+    return root
+
+
+@pytest.fixture
+def finished(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a finished run that lies in the working directory."""
+    shutil.copytree(template, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    return read("params.yaml")
 
 
 def test_publish_copies_the_evidence(finished: Settings) -> None:

@@ -1,21 +1,22 @@
 """A recipe and single changes of it in; what each change is worth on the val split, at equal epochs, out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from edgemotion.compression.export import torch_logits
+from edgemotion.contradictions import contradictions
 from edgemotion.datasets.splits import Split, faces
 from edgemotion.errors import EdgemotionError, first_line
 from edgemotion.files import read_json, write_json
 from edgemotion.measure.statistics import mcnemar, paired_bootstrap
 from edgemotion.report.summary import p_value
-from edgemotion.settings import Ablation, Settings, load
+from edgemotion.settings import Ablation, Settings
 from edgemotion.training.checkpoint import checkpoint_path
 from edgemotion.training.trained import identify, train_network
 
@@ -84,7 +85,7 @@ def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings
             raise EdgemotionError(
                 f"ablation.rows changes {key!r}; a row can change model.* and train.*, all have the same train.epochs"
             )
-    config = OmegaConf.structured(settings)
+    config = OmegaConf.create({part: OmegaConf.structured(getattr(settings, part)) for part in ("model", "train")})
     for key, value in {"train.epochs": settings.ablation.epochs, **changes}.items():
         try:
             OmegaConf.update(config, key, value, merge=False)
@@ -93,12 +94,12 @@ def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings
             raise EdgemotionError(f"ablation.rows, {name!r}: {key}: {reason}") from None
         except OmegaConfBaseException:
             raise EdgemotionError(f"ablation.rows changes {key!r}, which the settings do not have") from None
-    changed = OmegaConf.create(OmegaConf.to_container(config))
-    assert isinstance(changed, DictConfig)
-    try:
-        return load(changed)
-    except EdgemotionError as error:
-        raise EdgemotionError(f"ablation.rows, {name!r}: {error}") from None
+    parts = OmegaConf.to_object(config)
+    assert isinstance(parts, dict)
+    changed = replace(settings, model=parts["model"], train=parts["train"])
+    if complaint := next(contradictions(changed), None):
+        raise EdgemotionError(f"ablation.rows, {name!r}: {complaint}")
+    return changed
 
 
 def train_once(
