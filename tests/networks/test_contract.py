@@ -204,9 +204,11 @@ def test_quantizes_to_int8_weights(stem: str, made: Network, exported: onnx.Mode
     (tmp_path / "model.onnx").write_bytes(exported.SerializeToString())
     size = {"height": made.height, "width": made.width, "channels": made.channels}
     parent = Variant(tmp_path, {"name": stem, "classes": made.classes, "input": size})
-    labels = np.zeros(300, np.int64)
-    split = replace(given.split_of(300, seed=0), images=images_of(made, 300), labels=labels, classes=made.classes)
-    job = Job(parent, split, split, given.train_settings(), seed=0, threads=1, max_accuracy_drop=1.0)
+    train, val = (
+        replace(given.split_of(count, seed=0), images=images_of(made, count), labels=np.zeros(count, np.int64))
+        for count in (300, 40)
+    )
+    job = Job(parent, train, val, given.train_settings(), seed=0, threads=1, max_accuracy_drop=1.0)
     args = {"calibration_images": 300, "calibration_methods": ["minmax"], "per_channel": [True], "float_layers": []}
     model = registry.call("quantize", "static", job, args=args).model
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
