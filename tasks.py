@@ -29,13 +29,19 @@ def one_line_errors() -> Iterator[None]:
 def params(c: Context) -> None:
     """Compose configs/ into params.yaml and check it against the schema."""
     from dvc.utils.hydra import compose_and_dump
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     from edgemotion.settings import read
 
     with tempfile.TemporaryDirectory() as folder:
         composed = Path(folder) / "params.yaml"
-        compose_and_dump(composed, str(ROOT / "configs"), None, "config", None, [])
         with one_line_errors():
+            try:
+                compose_and_dump(composed, str(ROOT / "configs"), None, "config", None, [])
+            except (HydraException, OmegaConfBaseException, YAMLError) as error:
+                raise EdgemotionError(f"configs/ cannot be composed: {' '.join(str(error).split())}") from None
             read(composed)
         shutil.copyfile(composed, ROOT / "params.yaml")
 
@@ -117,6 +123,8 @@ def publish(c: Context, name: str) -> None:
     from edgemotion.report.publish import publish as copy_results
     from edgemotion.report.readme import update_readme
 
+    if not c.run("dvc status --quiet report", warn=True, hide=True).ok:
+        sys.exit("error: the report is older than the files that it is made of; run `dvc repro` before publishing")
     with one_line_errors():
         copy_results(name)
         update_readme(ROOT / "README.md", ROOT / "reports/published")

@@ -104,6 +104,13 @@ def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
     assert official == replace(large, data=replace(large.data, drop_leaks=False))
 
 
+@pytest.mark.parametrize("experiment", [path.stem for path in sorted(CONFIGS.glob("experiment/*.yaml"))])
+@pytest.mark.parametrize("compression", ["full", "quantized", "study", "unpruned"])
+def test_an_experiment_goes_with_every_compression(experiment: str, compression: str) -> None:
+    settings = load(OmegaConf.create(composed(f"+experiment={experiment}", f"compression={compression}")))
+    assert settings.variants == load(OmegaConf.create(composed(f"compression={compression}"))).variants
+
+
 def test_params_are_read_without_hydra(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(composed())))
     assert read(tmp_path / "params.yaml") == load(OmegaConf.create(composed()))
@@ -218,6 +225,8 @@ def test_what_cannot_be_none_is_refused(path: str) -> None:
         ("variants", ["fp32", "fp32"], "variants names 'fp32' twice; once is enough"),
         ("robustness/scenarios", [NOISE, NOISE], "robustness.scenarios names 'noise' twice; once is enough"),
         ("teacher/train/learning_rate", -0.1, "teacher.train.learning_rate is -0.1; it must be at least 0"),
+        ("certain_accuracy", 80.0, "certain_accuracy is 80.0; it must be from 0 to 1"),
+        ("select/tie", -1.0, "select.tie is -1.0; it must be from 0 to 1"),
         ("train/weight_decay", -1.0, "train.weight_decay is -1.0; it must be at least 0"),
         ("prune/pruned/learning_rate", -1.0, "prune.pruned.learning_rate is -1.0; it must be at least 0"),
     ],

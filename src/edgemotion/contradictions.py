@@ -75,6 +75,8 @@ def limits(settings: "Settings") -> Iterator[Limit]:
     yield from [
         ("seed", settings.seed, 0, 2**32 - 1),
         ("threads", settings.threads, 1, math.inf),
+        ("certain_accuracy", settings.certain_accuracy, 0, 1),
+        ("select.tie", settings.select.tie, 0, 1),
         ("data.height", settings.data.height, 1, math.inf),
         ("data.width", settings.data.width, 1, math.inf),
         ("profile.threads", profile.threads, 1, math.inf),

@@ -135,6 +135,8 @@ def test_names_the_origin_that_is_another_or_missing(project: Path, name: str, p
     ("change", "message"),
     [
         ({"sha256": "0" * 64}, r"says the SHA-256 000000000000, the model made again has [0-9a-f]{12}; take the CPU"),
+        ({"temperature": 9.9}, r"says the temperature 9\.9, the model made again has [0-9.]+$"),
+        ({"size_bytes": 10}, r"says the size_bytes 10, the model made again has [0-9]+$"),
         ({"val_sha256": None}, r"has no key 'val_sha256'; make the variant again"),
         ({"settings": {"train": {"epoch": 1}}}, r"settings\.train is of another version of edgemotion \(Key 'epoch'"),
     ],

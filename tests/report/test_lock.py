@@ -47,6 +47,12 @@ def test_one_whole_run_has_no_contradiction() -> None:
     assert contradiction(lock(), PARAMS) is None
 
 
+def test_stages_of_other_code_do_not_belong_together() -> None:
+    changed = lock()
+    changed["stages"]["evaluate@fp32"]["deps"].append({"path": "src/a.py", "md5": "d"})
+    assert contradiction(changed, PARAMS) == "dvc.lock ran evaluate@fp32 with another src/a.py than export@fp32"
+
+
 def test_records_of_variants_that_are_gone_do_not_count() -> None:
     assert [name for name, _ in current(lock(), PARAMS)] == ["train", "export@fp32", "evaluate@fp32", "report"]
     again = {**PARAMS, "networks": ["fp32", "pruned"]}

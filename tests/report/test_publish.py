@@ -64,9 +64,17 @@ def finished(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return read("params.yaml")
 
 
+def test_what_is_no_run_is_never_replaced(finished: Settings) -> None:
+    write_json("reports/published/peers/avx2/peers.json", {})
+    with pytest.raises(EdgemotionError, match="peers is no published run, which would be lost; choose another name"):
+        publish("peers")
+    assert Path("reports/published/peers/avx2/peers.json").is_file()
+
+
 def test_publish_copies_the_evidence(finished: Settings) -> None:
     stale = Path("reports/published/demo/stale.json")
     write_json(stale, {})
+    write_json(stale.with_name("summary.json"), {})
     folder = publish("demo")
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",

@@ -66,7 +66,11 @@ def test_verify_finds_what_a_checksum_cannot(tmp_path: Path, make_variant: Calla
     def spoil(model: onnx.ModelProto) -> None:
         model.graph.node[-1].op_type = "LogSoftmax"
 
+    def turn(model: onnx.ModelProto) -> None:
+        onnx.helper.set_model_props(model, {"classes": "bright,middle,dark"})
+
     for name, change, complaint in (
+        ("classes", turn, "names the classes bright,middle,dark; its record has"),
         ("input", rename, "takes pixels tensor"),
         ("output", drop, "has the outputs"),
         ("answer", spoil, "no probabilities"),

@@ -113,6 +113,13 @@ def test_a_returned_frame_is_the_callers_own() -> None:
     np.testing.assert_allclose(smoother.update(frame), frame)
 
 
+def test_a_given_frame_may_be_written_again() -> None:
+    smoother, frame = KalmanSmoother(2, 0.0, 0.05), np.array([1.0, 0.0])
+    smoother.update(frame)
+    frame[:] = 0.0, 1.0
+    assert smoother.update(frame)[0] == pytest.approx(0.5)
+
+
 def test_an_empty_stream_gives_an_empty_one() -> None:
     assert smooth(np.empty((0, 4)), 0.001, 0.05).shape == (0, 4)
 

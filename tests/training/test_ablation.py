@@ -165,6 +165,7 @@ def test_the_difference_is_paired() -> None:
     [
         ({"typo": {"train.lerning_rate": 1.0}}, " changes 'train.lerning_rate', which the settings do not have"),
         ({"half": {"train.batch_size": 12.5}}, ", 'half': train.batch_size: Value '12.5' .* Integer"),
+        ({"stem": {"model.args.stm": 2}}, ", 'stem': network compact has no argument 'stm'; it has widths, depths"),
         ({"recipe": {"train.mixup": 0.2}}, " has the row 'recipe', which all others are compared with"),
     ],
 )

@@ -18,6 +18,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import build
 from edgemotion.settings import Distill
 from edgemotion.training import loop
+from edgemotion.training.augment import augment, mix
 from edgemotion.training.loop import (
     batches,
     choose_device,
@@ -70,6 +71,76 @@ def test_learns_the_pattern_and_reports_it(tmp_path: Path) -> None:
     # The tracker hears of every epoch what the history keeps, and the speed, which no file may hold.
     assert [{key: row[key] for key in row if key != "images_per_second"} for row in rows] == history
     assert all(row["images_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"mixup": 0.4},
+        {"momentum": 0.5, "weight_decay": 0.05, "warmup": 0.6, "label_smoothing": 0.3},
+        {"distill": Distill("ensemble", 0.7, 3.0), "mixup": 0.4},
+        {"distill": Distill("self", 0.6, 2.0)},
+    ],
+)
+def test_two_epochs_by_hand(tmp_path: Path, change: dict[str, Any]) -> None:
+    settings, teacher, seed = given.train_settings(epochs=2, **change), given.network_of(seed=5), 7
+    teachers = [teacher] if settings.distill.teacher == "ensemble" else []
+    found, history = train(tmp_path, seed=seed, augment={}, teachers=teachers, **({"epochs": 2} | change))
+
+    module, (weight, heat) = module_of(), (settings.distill.weight, settings.distill.temperature)
+    average = deepcopy(module).eval()
+    matrices = [part for name, part in module.named_parameters() if part.ndim > 1 and name.endswith("weight")]
+    others = [part for part in module.parameters() if not any(part is matrix for matrix in matrices)]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0}]
+    optimizer = torch.optim.SGD(groups, 1, settings.momentum, nesterov=True)
+    images, labels = (torch.from_numpy(part) for part in TRAIN)
+    pixels, remembered = images.permute(0, 3, 1, 2).float(), nn.functional.one_hot(labels, 3).float()
+    steps, done, losses = 8, 0, []
+    for epoch in (1, 2):
+        torch.manual_seed(seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        module.train()
+        total = 0.0
+        for picked in torch.randperm(60, generator=generator).split(16):
+            batch = augment(pixels[picked], generator, **given.NO_AUGMENT)
+            batch, partner, share = mix(batch, generator, settings.mixup)
+            rising = round(steps * settings.warmup)
+            falling = 0.5 * (1 + np.cos(np.pi * (done - rising) / (steps - rising)))
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * ((done + 1) / rising if done < rising else falling)
+            logits = module((batch - 110) / 50)
+            loss = sum(
+                part * nn.functional.cross_entropy(logits, target, label_smoothing=settings.label_smoothing)
+                for part, target in ((share, labels[picked]), (1 - share, labels[picked][partner]))
+            )
+            answers = None
+            if teachers:
+                answers = (teacher.module((batch - teacher.mean[0]) / teacher.std[0]) / heat).softmax(1).detach()
+            elif settings.distill.teacher == "self":
+                answers = remembered[picked]
+                remembered[picked] = 0.9 * answers + 0.1 * (logits.detach() / heat).softmax(1)
+            if answers is not None:
+                divergence = answers * (answers.clamp_min(1e-12).log() - (logits / heat).log_softmax(1))
+                loss = (1 - weight) * loss + weight * heat**2 * divergence.sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            kept = min(settings.ema_decay, (1 + done) / (10 + done))
+            with torch.no_grad():
+                for slow, fast in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
+                    slow.copy_(kept * slow + (1 - kept) * fast if slow.is_floating_point() else fast)
+            done += 1
+            total += float(loss.detach()) * len(picked)
+        losses.append(total / 60)
+    assert [row["train_loss"] for row in history] == pytest.approx(losses, rel=1e-4)
+    expected = average.state_dict()
+    for name, tensor in found.state_dict().items():
+        torch.testing.assert_close(
+            tensor, expected[name], rtol=2e-3, atol=2e-4, msg=lambda text, name=name: f"{name} {text}"
+        )
+    scores = average((torch.from_numpy(VAL[0]).permute(0, 3, 1, 2).float() - 110) / 50).detach()
+    assert history[-1]["val_loss"] == pytest.approx(log_loss(VAL[1], scores.softmax(1).double().numpy()), rel=1e-3)
 
 
 def test_no_step_has_one_image_alone(tmp_path: Path) -> None:

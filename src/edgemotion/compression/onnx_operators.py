@@ -127,8 +127,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Sigmoid": lambda given, values: values.sigmoid(),
     "Softmax": lambda given, values: values.softmax(given.get("axis", -1)),
     "Split": split,
+    "Sub": lambda given, a, b: a - b,
     # Of one term: static parts a float layer from int8 ones by it.
     "Sum": lambda given, value: value,
-    "Sub": lambda given, a, b: a - b,
     "Transpose": lambda given, values: values.permute(given["perm"]),
 }

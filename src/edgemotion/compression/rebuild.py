@@ -38,7 +38,7 @@ def rebuild(
     the splits in `prepared`. Networks themselves are made by `dvc repro`.
 
     Raises EdgemotionError for a record that lacks a key, for a parent, network or split that is not the recorded one,
-    and for a model that comes out with another SHA-256 than the recorded one.
+    and for a model that comes out with another SHA-256, size or temperature than the recorded one.
     """
     record = Path(folder) / INFO
     info = read_json(record)
@@ -55,12 +55,16 @@ def rebuild(
         model = export(record, info, Path(networks) / info["name"])
     with TemporaryDirectory() as place:
         made = Path(place) / info["name"]
-        found = write_variant(made, model, info, (val.images, val.labels), info["threads"])["sha256"]
+        again = write_variant(made, model, info, (val.images, val.labels), info["threads"])
+        found = again["sha256"]
         if found != info["sha256"]:
             raise EdgemotionError(
                 f"{record} says the SHA-256 {info['sha256'][:12]}, the model made again has {found[:12]}; "
                 "take the CPU type, the device and the versions of torch and ONNX Runtime that it was made with"
             )
+        for key in ("temperature", "opset", "size_bytes"):
+            if again[key] != info.get(key):
+                raise EdgemotionError(f"{record} says the {key} {info.get(key)}, the model made again has {again[key]}")
         return (made / MODEL).read_bytes()
 
 

@@ -121,5 +121,11 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def split_sha256(folder: Path | str) -> dict[str, str]:
-    """SHA-256 of the image, label and box arrays, for the records of what a model has seen."""
+    """SHA-256 of the image, label and box arrays, for the records of what a model has seen.
+
+    EdgemotionError names a missing file.
+    """
+    for name in ARRAYS:
+        if not (Path(folder) / name).is_file():
+            raise EdgemotionError(f"{Path(folder) / name} is missing; run `dvc repro prepare`")
     return {name: sha256_file(Path(folder) / name) for name in ARRAYS}

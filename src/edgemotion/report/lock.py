@@ -17,12 +17,14 @@ def parse_yaml(text: str) -> Any:
 def contradiction(lock: Mapping[str, Any], params: Mapping[str, Any]) -> str | None:
     """Say why a lock is not the record of one whole run with these settings; None when it is.
 
-    Every stage must have run with the settings as they are and with the files that other stages recorded as theirs.
+    Every stage must have run with the settings as they are, with the files that other stages recorded as theirs, and
+    with the same code and data as the others.
     """
     stages = dict(current(lock, params))
     if "report" not in stages:
         return "dvc.lock has no stage 'report'"
     made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    read: dict[str, tuple[str, Any]] = {}
     for name, stage in stages.items():
         for key, recorded in stage.get("params", {}).get("params.yaml", {}).items():
             if lookup(params, key) != recorded:
@@ -30,6 +32,9 @@ def contradiction(lock: Mapping[str, Any], params: Mapping[str, Any]) -> str | N
         for dep in stage.get("deps", []):
             if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"dvc.lock ran {name} with another {dep['path']} than was made last"
+            other, digest = read.setdefault(dep["path"], (name, dep.get("md5")))
+            if digest != dep.get("md5"):
+                return f"dvc.lock ran {name} with another {dep['path']} than {other}"
     return None
 
 

@@ -1,5 +1,6 @@
 """A figure in, a PNG file out; the same content gives the same bytes."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
+# What a user has set for other figures would change ours; it is read when matplotlib is imported.
+os.environ["MATPLOTLIBRC"] = os.devnull
 
 
 def save(figure: "Figure", path: Path | str) -> None:

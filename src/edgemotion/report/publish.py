@@ -36,7 +36,8 @@ PICTURES = ("samples", "gradcam", "augmentation", "mean_faces", "duplicates")
 def publish(name: str, root: Path | str = ".") -> Path:
     """Copy the reports of the run in `root` to reports/published/<name>, replacing it whole; return the folder.
 
-    Raises EdgemotionError when a file is missing, or when settings, dvc.lock, reports and champion are not of one run.
+    Raises EdgemotionError when a file is missing, when settings, dvc.lock, reports and champion are not of one run, and
+    for the name of a folder that holds something else than a run.
     """
     root = Path(root)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
@@ -52,6 +53,8 @@ def publish(name: str, root: Path | str = ".") -> Path:
     check_lock(root)
     profile = read_json(root / "reports/profile.json")
     folder = root / PUBLISHED / name
+    if folder.exists() and not (folder / "summary.json").is_file():
+        raise EdgemotionError(f"{folder} is no published run, which would be lost; choose another name")
     with replacing(folder) as partial:
         partial.mkdir()
         for path in COPIED:

@@ -39,7 +39,7 @@ class KalmanSmoother:
 
     def update(self, probabilities: np.ndarray) -> np.ndarray:
         """Take the next frame's probabilities [classes]; return the smoothed ones, float64 [classes]."""
-        measured = np.asarray(probabilities, np.float64)
+        measured = np.array(probabilities, np.float64)
         if measured.shape != (self.classes,):
             raise EdgemotionError(f"a frame must hold {self.classes} probabilities, not {list(measured.shape)}")
         noise = self.measurement_noise * max(FLOOR, normalised_entropy(measured))

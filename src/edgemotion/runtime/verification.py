@@ -31,6 +31,9 @@ def verify(folder: Path) -> Iterator[str]:
             raise EdgemotionError(
                 f"{variant.model_path} has the outputs {outputs}; its record has {len(variant.classes)} classes"
             )
+    named = session.get_modelmeta().custom_metadata_map.get("classes", ",".join(variant.classes))
+    if named != ",".join(variant.classes):
+        raise EdgemotionError(f"{variant.model_path} names the classes {named}; its record has {variant.classes}")
     yield f"classes  {', '.join(variant.classes)}"
     images = np.random.default_rng(0).integers(0, 256, (2, *wanted), np.uint8)
     probabilities = run_session(session, images)[1]

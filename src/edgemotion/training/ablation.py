@@ -85,6 +85,12 @@ def apply(name: str, settings: Settings, changes: Mapping[str, Any]) -> Settings
             raise EdgemotionError(
                 f"ablation.rows changes {key!r}; a row can change model.* and train.*, all have the same train.epochs"
             )
+        argument = key.removeprefix("model.args.")
+        if argument != key and argument.split(".")[0] not in settings.model.args:
+            raise EdgemotionError(
+                f"ablation.rows, {name!r}: network {settings.model.name} has no argument {argument!r}; it has "
+                f"{', '.join(settings.model.args)}, so leave this row out of configs/ablation/"
+            )
     config = OmegaConf.create({part: OmegaConf.structured(getattr(settings, part)) for part in ("model", "train")})
     for key, value in {"train.epochs": settings.ablation.epochs, **changes}.items():
         try:
