@@ -1,7 +1,6 @@
 """The commands of `edgemotion`, on real files; the heavy imports that none of them may need."""
 
 import csv
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from edgemotion.datasets.images import decode
 from edgemotion.runtime import Classifier
 from edgemotion.runtime.champion import load_card
 from edgemotion.serve import guard
-
-FIXTURES = runpy.run_path(str(Path(__file__).parent / "conftest.py"))
 
 
 def run(*arguments: str | Path) -> Result:
@@ -43,15 +40,14 @@ def test_an_image(champion_folder: Path, tmp_path: Path) -> None:
     assert "(uncertain)" in unsure.output
 
 
-def test_a_colour_jpeg_is_read_as_the_datasets_are(tmp_path: Path, make_variant: Callable[..., Path]) -> None:
-    champion = FIXTURES["add_card"](make_variant(tmp_path / "champion", sharpness=300.0))
-    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    image = cv2.resize(blocks, (96, 96), interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(tmp_path / "a.jpg"), image)
-    run("predict", tmp_path / "a.jpg", "--champion", champion, "--output", tmp_path / "a.csv")
+def test_a_colour_jpeg_is_read_as_the_datasets_are(champion_folder: Path, tmp_path: Path) -> None:
+    # Its luma is 28; as a colour image turned gray it has 29.
+    blue = np.full((96, 96, 3), (255, 0, 0), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.jpg"), blue, [cv2.IMWRITE_JPEG_QUALITY, 50])
+    run("predict", tmp_path / "a.jpg", "--champion", champion_folder, "--output", tmp_path / "a.csv")
     (row,) = rows(tmp_path / "a.csv")
     luma = decode((tmp_path / "a.jpg").read_bytes(), 1)
-    expected = Classifier(champion).predict(luma).probabilities
+    expected = Classifier(champion_folder).predict(luma).probabilities
     assert {name: float(row[name]) for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
