@@ -24,7 +24,7 @@ PICTURES = {"samples", "gradcam", "augmentation", "mean_faces", "duplicates"}
 
 
 @pytest.fixture(scope="module")
-def template(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run after its last stage, with the dvc.lock that DVC would have written; to be copied, not changed."""
     root = tmp_path_factory.mktemp("finished") / "run"
     shutil.copytree(sample, root)
@@ -56,22 +56,14 @@ def template(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def finished(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The settings of a finished run that lies in the working directory."""
-    shutil.copytree(template, tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
-    return read("params.yaml")
-
-
-def test_what_is_no_run_is_never_replaced(finished: Settings) -> None:
+def test_what_is_no_run_is_never_replaced(settings: Settings) -> None:
     write_json("reports/published/peers/avx2/peers.json", {})
     with pytest.raises(EdgemotionError, match="peers is no published run, which would be lost; choose another name"):
         publish("peers")
     assert Path("reports/published/peers/avx2/peers.json").is_file()
 
 
-def test_publish_copies_the_evidence(finished: Settings) -> None:
+def test_publish_copies_the_evidence(settings: Settings) -> None:
     stale = Path("reports/published/demo/stale.json")
     write_json(stale, {})
     write_json(stale.with_name("summary.json"), {})
@@ -88,7 +80,7 @@ def test_publish_copies_the_evidence(finished: Settings) -> None:
     ]
     assert {
         path.relative_to(folder / "figures").with_suffix("").as_posix() for path in folder.glob("figures/**/*.png")
-    } == set(figure_names(finished.variants)) - PICTURES
+    } == set(figure_names(settings.variants)) - PICTURES
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
     assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact, 12 epochs\n")
@@ -145,7 +137,7 @@ def lose_figure() -> None:
         (lose_figure, r"tradeoff\.png is missing"),
     ],
 )
-def test_publish_refuses_what_does_not_belong_together(finished: Settings, change: object, message: str) -> None:
+def test_publish_refuses_what_does_not_belong_together(settings: Settings, change: object, message: str) -> None:
     change()  # type: ignore[operator]
     with pytest.raises(EdgemotionError, match=message):
         publish("demo")
@@ -153,12 +145,12 @@ def test_publish_refuses_what_does_not_belong_together(finished: Settings, chang
 
 
 @pytest.mark.parametrize("name", ["../up", "", "Upper", ".hidden"])
-def test_publish_refuses_names_that_are_no_folder(finished: Settings, name: str) -> None:
+def test_publish_refuses_names_that_are_no_folder(settings: Settings, name: str) -> None:
     with pytest.raises(EdgemotionError, match="cannot publish as"):
         publish(name)
 
 
-def test_readme_shows_published_runs(finished: Settings) -> None:
+def test_readme_shows_published_runs(settings: Settings) -> None:
     publish("b-run")
     publish("a-run")
     readme = Path("README.md")
@@ -177,7 +169,7 @@ def test_readme_shows_published_runs(finished: Settings) -> None:
     assert readme.read_text() == text
 
 
-def test_a_readme_that_names_runs_shows_these_and_links_the_others(finished: Settings) -> None:
+def test_a_readme_that_names_runs_shows_these_and_links_the_others(settings: Settings) -> None:
     for name in ("a-run", "b-run", "c.run"):
         publish(name)
     readme = Path("README.md")
@@ -205,7 +197,7 @@ def test_a_run_tells_what_training_did_with_copies_of_test_images() -> None:
     assert everything == "training saw their copies (288 images, of which fp32 gets 88.1 %), and there are no others"
 
 
-def test_a_run_without_a_champion_is_published_and_says_so(finished: Settings) -> None:
+def test_a_run_without_a_champion_is_published_and_says_so(settings: Settings) -> None:
     write_json("reports/summary.json", read_json("reports/summary.json") | {"champion": None})
     lock = OmegaConf.load("dvc.lock")
     lock.stages.report.outs[0].md5 = hashlib.md5(Path("reports/summary.json").read_bytes()).hexdigest()
@@ -246,10 +238,10 @@ def test_readme_is_current() -> None:
         assert text == run_page(path.parent.name, path.parent)
 
 
-def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
+def test_studies_of_the_run_go_with_it(settings: Settings) -> None:
     info = read_json("models/variants/fp32/model_info.json")
     of = {"data_sha256": info["data_sha256"], "val_sha256": info["val_sha256"]}
-    of |= {"model": asdict(finished.model), "train": asdict(finished.train)}
+    of |= {"model": asdict(settings.model), "train": asdict(settings.train)}
     del of["train"]["epochs"]
     write_json("reports/ablation.json", {"of": of, "rows": []})
     write_json("reports/peers/peers.json", {"network": {"weights_sha256": info["weights_sha256"]}})
@@ -261,7 +253,7 @@ def test_studies_of_the_run_go_with_it(finished: Settings) -> None:
     assert "- [ablation.md](ablation.md): " in page and "- [peers.md](peers.md): " in page and "front.md" not in page
 
 
-def test_a_study_of_another_recipe_is_refused(finished: Settings) -> None:
+def test_a_study_of_another_recipe_is_refused(settings: Settings) -> None:
     info = read_json("models/variants/fp32/model_info.json")
     of = {"data_sha256": info["data_sha256"], "val_sha256": info["val_sha256"], "model": {"name": "lenet"}, "train": {}}
     write_json("reports/ablation.json", {"of": of, "rows": []})
@@ -269,14 +261,14 @@ def test_a_study_of_another_recipe_is_refused(finished: Settings) -> None:
         publish("demo")
 
 
-def test_a_variant_that_was_made_since_is_refused(finished: Settings) -> None:
+def test_a_variant_that_was_made_since_is_refused(settings: Settings) -> None:
     path = Path("models/variants/int8_static/model_info.json")
     write_json(path, read_json(path) | {"sha256": "0" * 64})
     with pytest.raises(EdgemotionError, match=r"is not of the model that reports/summary.json measured as int8_static"):
         publish("demo")
 
 
-def test_a_study_of_another_network_is_refused(finished: Settings) -> None:
+def test_a_study_of_another_network_is_refused(settings: Settings) -> None:
     write_json("reports/pareto/front.json", {"weights_sha256": "0" * 64})
     with pytest.raises(EdgemotionError, match=r"reports/pareto/front.json is of another recipe, data or network than"):
         publish("demo")
