@@ -75,3 +75,11 @@ def test_zeros_stay_zero_in_training_and_in_the_average(tmp_path: Path) -> None:
 def test_a_share_outside_of_0_and_1_is_refused(sparsity: float) -> None:
     with pytest.raises(EdgemotionError, match=f"sparsity is {sparsity}; .* between 0 and 1"):
         pruned(sparsity)
+
+
+def test_a_share_of_the_way_zeroes_a_share_of_the_weights() -> None:
+    module = given.network_of().module
+    for share in (0.5, 1.0):
+        registry.call("prune", "unstructured", module, module, EXAMPLE, args={"sparsity": 0.8}, share=share)
+        found = torch.cat([weight.flatten() for weight in weights(module).values()])
+        assert float((found == 0).float().mean()) == pytest.approx(0.8 * share, abs=1e-3)

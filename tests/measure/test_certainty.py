@@ -27,3 +27,9 @@ def test_certain_images_are_right_often_enough(seed: int, count: int, accuracy: 
         right = (probabilities.argmax(1) == labels)[chosen]
         assert right.mean() == pytest.approx(found["accuracy"], abs=1e-6) and right.mean() >= accuracy
         assert chosen.mean() == pytest.approx(found["coverage"], abs=1e-6)
+
+
+def test_the_threshold_leaves_out_no_image_that_it_counts() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.7000006, 0.2999994], [0.6, 0.4]])
+    found = certain_from(probabilities, np.array([0, 0, 1]), 1.0)
+    assert (probabilities.max(1) >= found["probability"]).mean() == pytest.approx(found["coverage"], abs=1e-6)

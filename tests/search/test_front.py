@@ -123,3 +123,12 @@ def test_config_names_only_what_the_kept_variants_need(space: Pareto) -> None:
         }
         for name, parent, layers in (("slim_75_mixed_3", "slim_75", ["blocks.3"]), ("fp32_int8", "fp32", []))
     }
+
+
+def test_the_slowest_answers_and_the_agreement_are_judged_too() -> None:
+    good = (0.7, 0.5, 500_000)
+    rows = judge([row(1, 0.7, 1.0, 900_000), row(2, *good, p95_ratio=1.2), row(3, *good, agreement=0.8)], BUDGET)
+    assert [entry["reason"] for entry in rows[1:]] == [
+        "p95 1.20 of fp32's, limit 1.00",
+        "names the class of what it was made from on 0.80 of val, limit 0.90",
+    ]

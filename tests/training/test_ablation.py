@@ -126,6 +126,20 @@ def test_another_machine_is_another_training(
     assert len(list(Path("cache").glob("recipe-1-*.json"))) == 2
 
 
+def test_other_data_and_every_seed_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    def train(*_: object, seed: int, **__: object) -> tuple[network.Network, list[dict[str, float]], Path]:
+        seeds.append(seed)
+        return given.network_of(), [], Path("none.pt")
+
+    monkeypatch.setattr(ablation, "train_network", train)
+    other = {"images.npy": "c"}
+    for digests in (DIGESTS, (other, DIGESTS[1]), (DIGESTS[0], other)):
+        ablation.ablate(settings_of({}, "ablation.seeds=[1,2]"), SPLITS, digests, Path("cache"))
+    assert seeds == [1, 2] * 3
+
+
 def test_other_teachers_are_another_recipe() -> None:
     taught = [settings_of({}, "train.distill.teacher=ensemble", f"teacher.count={count}") for count in (1, 5)]
     assert ablation.subject(taught[0], DIGESTS) != ablation.subject(taught[1], DIGESTS)

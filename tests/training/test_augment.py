@@ -204,3 +204,9 @@ def test_a_mixup_of_zero_draws_nothing() -> None:
     mixed, partner, share = mix(images, generator, mixup=0.0)
     assert mixed is images and share == 1 and partner.tolist() == [0, 1, 2, 3]
     assert torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
+
+
+def test_a_mirrored_image_is_turned_and_not_sheared() -> None:
+    found = slopes(change(ramps(200), flip=True, rotate_degrees=20.0))
+    assert 50 < (found[:, 0, 0] < 0).sum() < 150
+    torch.testing.assert_close(found @ found.mT, torch.eye(2).expand(200, 2, 2), rtol=0, atol=1e-3)

@@ -36,6 +36,12 @@ def test_only_the_same_training_has_the_same_path() -> None:
     assert len({path, *others}) == 5
 
 
+def test_other_code_has_another_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = checkpoint_path("train", **IDENTITY)
+    monkeypatch.setattr("edgemotion.training.checkpoint.code_sha256", lambda: {"training/loop.py": "0"})
+    assert checkpoint_path("train", **IDENTITY) != path
+
+
 def test_the_code_that_makes_a_network_is_part_of_its_name() -> None:
     found = code_sha256()
     assert {"training/loop.py", "networks/compact.py", "compression/qat.py", "datasets/splits.py"} <= set(found)
