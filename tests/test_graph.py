@@ -16,8 +16,12 @@ from edgemotion import registry, settings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 STAGES = sorted(path.stem for path in (SOURCE / "edgemotion/stages").glob("*.py") if path.stem != "__init__")
-# They carry bytes and settings, they make no numbers; a change in them must not train anything again.
-PLUMBING = {f"src/edgemotion/{name}.py" for name in ("errors", "files", "registry", "settings", "tracking")}
+# They carry bytes and settings or describe the machine, they make no numbers; a change in them must not train anything
+# again.
+PLUMBING = {
+    f"src/edgemotion/{name}.py"
+    for name in ("errors", "files", "measure/environment", "registry", "settings", "tracking")
+}
 # What the registry imports by name in the stages that call it; a layout, a network and a pruning method have the file
 # of their name, so that a new one beside them runs nothing again.
 SETTINGS = settings.read(ROOT / "params.yaml")

@@ -134,7 +134,10 @@ def test_names_the_origin_that_is_another_or_missing(project: Path, name: str, p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sha256": "0" * 64}, r"says the SHA-256 000000000000, the model made again has [0-9a-f]{12}; take the CPU"),
+        (
+            {"sha256": "0" * 64},
+            r"says the SHA-256 000000000000, the model made again has [0-9a-f]{12}; take the code and the device that",
+        ),
         ({"temperature": 9.9}, r"says the temperature 9\.9, the model made again has [0-9.]+$"),
         ({"size_bytes": 10}, r"says the size_bytes 10, the model made again has [0-9]+$"),
         ({"val_sha256": None}, r"has no key 'val_sha256'; make the variant again"),
@@ -146,3 +149,17 @@ def test_a_record_that_does_not_fit(project: Path, change: dict[str, Any], messa
     (VARIANTS / "int8_dynamic/model_info.json").write_text(json.dumps(info))
     with pytest.raises(EdgemotionError, match=message):
         rebuild(VARIANTS / "int8_dynamic")
+
+
+def test_another_machine_is_told_what_it_has_otherwise(project: Path) -> None:
+    info = info_of("int8_dynamic")
+    here = info["made_with"]
+    there = {**here, "cpu": "RISC", "versions": {**here["versions"], "onnx": "1.0", "old_quantizer": "2.0"}}
+    record = VARIANTS / "int8_dynamic/model_info.json"
+    record.write_text(json.dumps({**info, "sha256": "0" * 64, "made_with": there}))
+    with pytest.raises(EdgemotionError) as caught:
+        rebuild(VARIANTS / "int8_dynamic")
+    onnx = here["versions"]["onnx"]
+    assert str(caught.value).endswith(
+        f"it was made with CPU RISC (here {here['cpu']}), onnx 1.0 (here {onnx}), old_quantizer 2.0 (here none)"
+    )

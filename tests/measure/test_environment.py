@@ -3,7 +3,7 @@ from importlib.metadata import version
 import numpy
 import onnxruntime
 
-from edgemotion.measure.environment import describe
+from edgemotion.measure.environment import describe, made_with
 
 
 def test_this_machine_is_described() -> None:
@@ -12,3 +12,11 @@ def test_this_machine_is_described() -> None:
     assert found["versions"]["onnxruntime"] == onnxruntime.__version__
     assert found["versions"]["numpy"] == numpy.__version__
     assert found["versions"]["torch"] == version("torch") and None not in found["versions"].values()
+    assert found["versions"]["dvc"] == version("dvc")
+
+
+def test_a_model_is_not_told_what_cannot_change_it() -> None:
+    found, machine = made_with(), describe(threads=1)
+    assert (found["cpu"], found["flags"]) == (machine["cpu"], machine["flags"])
+    assert found["versions"].items() < machine["versions"].items()
+    assert not {"dvc", "mlflow"} & set(found["versions"])

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
+from edgemotion.measure.environment import made_with
 from edgemotion.networks.network import load, save, shrink_to
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
@@ -39,6 +40,7 @@ def test_writes_what_builds_it_again(folder: Path) -> None:
         "method": "train",
         "settings": {"seed": 0},
         "data_sha256": {"images.npy": "0" * 64},
+        "made_with": made_with(),
     }
     assert (folder / "history.csv").read_text() == "epoch,val_top1\n1,0.333333\n2,0.5\n"
 

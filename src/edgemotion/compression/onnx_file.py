@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgemotion.files import replacing, sha256_file, write_json
 from edgemotion.measure.calibration import fit_temperature
+from edgemotion.measure.environment import made_with
 from edgemotion.runtime.classifier import LARGEST_BATCH, open_session, run_session
 
 VARIANTS = Path("models/variants")
@@ -109,6 +110,7 @@ def write_variant(
             "size_bytes": len(content),
             "compressed_bytes": len(gzip.compress(content, mtime=0)),
             "sha256": sha256_file(path),
+            "made_with": made_with(),
         }
         info["gates"] = {**info.get("gates", {}), "size_mb": round(len(content) / 1e6, 6)}
         write_json(partial / "model_info.json", info)

@@ -1,5 +1,6 @@
 """A variant's model_info.json and what it was made from in; the same model.onnx, byte for byte, out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,12 +61,27 @@ def rebuild(
         if found != info["sha256"]:
             raise EdgemotionError(
                 f"{record} says the SHA-256 {info['sha256'][:12]}, the model made again has {found[:12]}; "
-                "take the CPU type, the device and the versions of torch and ONNX Runtime that it was made with"
+                f"{differences(info, again)}"
             )
         for key in ("temperature", "opset", "size_bytes"):
             if again[key] != info.get(key):
                 raise EdgemotionError(f"{record} says the {key} {info.get(key)}, the model made again has {again[key]}")
         return (made / MODEL).read_bytes()
+
+
+def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Say on which CPU or with which versions the recorded model was made, where this machine has others."""
+    then, now = (flatten(info.get("made_with", {})) for info in (recorded, here))
+    others = [f"{key} {value} (here {now.get(key, 'none')})" for key, value in then.items() if value != now.get(key)]
+    if others:
+        return f"it was made with {', '.join(others)}"
+    return "take the code and the device that it was made with"
+
+
+def flatten(made: Mapping[str, Any]) -> dict[str, str]:
+    """What a model was made with, one text a name."""
+    told = {"CPU": made.get("cpu", "unknown"), "the CPU flags": " ".join(made.get("flags", ()))}
+    return told | made.get("versions", {})
 
 
 def quantize(record: Path, info: dict[str, Any], folder: Path, train: Split, val: Split) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from torch import nn
 from edgemotion import registry
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json, replacing, write_csv, write_json
+from edgemotion.measure.environment import made_with
 
 NETWORKS = Path("models/networks")
 
@@ -70,7 +71,7 @@ def save(folder: Path | str, network: Network, history: Sequence[Mapping[str, fl
     with replacing(folder) as partial:
         partial.mkdir()
         save_file(state, partial / "model.safetensors")
-        write_json(partial / "network.json", network.description())
+        write_json(partial / "network.json", {**network.description(), "made_with": made_with()})
         header = list(history[0]) if history else ["epoch"]
         write_csv(partial / "history.csv", header, [[f"{row[key]:.6g}" for key in header] for row in history])
 
@@ -79,6 +80,7 @@ def load(folder: Path | str) -> Network:
     """Read a folder back, pruned networks included; EdgemotionError names what is missing or does not fit."""
     folder = Path(folder)
     description = read_json(folder / "network.json")
+    description.pop("made_with", None)
     try:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
