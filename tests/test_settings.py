@@ -226,6 +226,7 @@ def test_what_cannot_be_none_is_refused(path: str) -> None:
         ("robustness/scenarios", [NOISE, NOISE], "robustness.scenarios names 'noise' twice; once is enough"),
         ("teacher/train/learning_rate", -0.1, "teacher.train.learning_rate is -0.1; it must be at least 0"),
         ("certain_accuracy", 80.0, "certain_accuracy is 80.0; it must be from 0 to 1"),
+        ("select/rank_by", "beauty", "select.rank_by is 'beauty'; choose one of p50_ms, size_bytes, top1"),
         ("select/tie", -1.0, "select.tie is -1.0; it must be from 0 to 1"),
         ("train/weight_decay", -1.0, "train.weight_decay is -1.0; it must be at least 0"),
         ("prune/pruned/learning_rate", -1.0, "prune.pruned.learning_rate is -1.0; it must be at least 0"),

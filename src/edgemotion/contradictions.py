@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgemotion.measure.selection import RANKINGS
+
 if TYPE_CHECKING:
     from edgemotion.settings import Prune, Settings
 
@@ -55,6 +57,8 @@ def contradictions(settings: "Settings") -> Iterator[str]:
             yield f"quantize.{name}.method is {entry.method!r}, but its parent {entry.parent!r} is int8 already"
         if parent and entry.method == parent.method == "flip":
             yield f"quantize.{name}.method is 'flip', but its parent {entry.parent!r} has both views already"
+    if settings.select.rank_by not in RANKINGS:
+        yield f"select.rank_by is {settings.select.rank_by!r}; choose one of {', '.join(RANKINGS)}"
     for key, value, low, high in limits(settings):
         if not low <= value <= high:
             span = f"at least {low}" if high == math.inf else f"from {low} to {high}"

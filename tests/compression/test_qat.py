@@ -351,6 +351,8 @@ def test_what_it_refuses(job: Job) -> None:
         qat(job, epochs=0)
     with pytest.raises(EdgemotionError, match=r"args\.learning_rate is -0\.1; qat needs at least 0$"):
         qat(job, learning_rate=-0.1)
+    with pytest.raises(EdgemotionError, match=r"args\.distill_weight is 1\.5; qat needs 0 to 1$"):
+        qat(job, distill_weight=1.5)
     with pytest.raises(EdgemotionError, match="quantize static has no argument 'bits'"):
         qat(job, static=ARGS["static"] | {"bits": 4})
     with pytest.raises(EdgemotionError, match="fp32 is a detector, and qat trains classifiers"):

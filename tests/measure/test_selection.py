@@ -210,11 +210,6 @@ def test_a_limit_is_told_as_it_was_given() -> None:
     assert "of top-1 on val, limit 0.005" in found["variants"]["lossy"]["reason"]
 
 
-def test_unknown_ranking_is_named() -> None:
-    with pytest.raises(EdgemotionError, match="rank_by is 'beauty'"):
-        choose({}, rank_by="beauty")
-
-
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_distinct_numbers_read_differently(first: int, second: int) -> None:
     one, other = distinct(first / 1e6, second / 1e6, 2)

@@ -1,6 +1,7 @@
 """A float ONNX file and the training split in, an int8 ONNX model out that was fine-tuned with its own rounding."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -56,15 +57,16 @@ def qat(
     """
     if job.parent.detects:
         raise EdgemotionError(f"{job.parent.name} is a detector, and qat trains classifiers; quantize it with static")
-    for key, value, least in (
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-        ("learning_rate", learning_rate, 0),
-        ("distill_weight", distill_weight, 0),
-        ("distill_temperature", distill_temperature, 0.1),
+    for key, value, least, most in (
+        ("epochs", epochs, 1, math.inf),
+        ("batch_size", batch_size, 1, math.inf),
+        ("learning_rate", learning_rate, 0, math.inf),
+        ("distill_weight", distill_weight, 0, 1),
+        ("distill_temperature", distill_temperature, 0.1, math.inf),
     ):
-        if value < least:
-            raise EdgemotionError(f"quantize.*.args.{key} is {value}; qat needs at least {least}")
+        if not least <= value <= most:
+            span = f"at least {least}" if most == math.inf else f"{least} to {most}"
+            raise EdgemotionError(f"quantize.*.args.{key} is {value}; qat needs {span}")
     torch.set_num_threads(job.threads)
     settings = replace(
         job.train_settings,
