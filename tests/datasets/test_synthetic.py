@@ -12,7 +12,7 @@ import pytest
 
 from edgemotion import registry
 from edgemotion.datasets.facs import EMOTIONS
-from edgemotion.datasets.synthetic import class_counts
+from edgemotion.datasets.synthetic import SHARES, WEIGHTS, apportion
 from edgemotion.errors import EdgemotionError
 
 SIZES = {"images": 400, "streams": 3, "frames": 40, "seed": 7}
@@ -57,8 +57,15 @@ def test_splits_and_classes_have_their_shares(members: dict[str, bytes]) -> None
     assert {counts["train", emotion] for emotion in EMOTIONS if emotion != "disgust"} == {44, 45}
 
 
-def test_counts_add_up_for_any_size() -> None:
-    assert all(sum(class_counts(images).values()) == images for images in range(500))
+@pytest.mark.parametrize("weights", [SHARES, WEIGHTS])
+def test_counts_add_up_for_any_size(weights: dict[str, float]) -> None:
+    assert all(sum(apportion(images, weights).values()) == images for images in range(500))
+
+
+def test_every_image_that_was_asked_for_is_rendered(tmp_path: Path) -> None:
+    # 15 % of 110 are 16.5 in val and in test.
+    with zipfile.ZipFile(make(tmp_path / "faces.zip", images=110, streams=0, frames=0)) as zipped:
+        assert len(zipped.namelist()) == 110
 
 
 def test_no_two_images_are_the_same_and_names_are_unique(members: dict[str, bytes]) -> None:

@@ -59,9 +59,7 @@ def read_split(folder: Path | str, whole: bool = False, classes: Sequence[str] |
     split's classes and the wanted `classes` (none, or an empty list, takes them as they are).
     """
     folder = Path(folder)
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise EdgemotionError(f"{folder / name} is missing; run `dvc repro prepare`")
+    require(folder, FILES)
     images, labels, boxes = (read_array(folder / name) for name in ARRAYS)
     rows, found = read_csv(folder / "ids.csv"), read_json(folder / "classes.json")
     if not len(images) == len(labels) == len(rows) == len(boxes):
@@ -125,7 +123,13 @@ def split_sha256(folder: Path | str) -> dict[str, str]:
 
     EdgemotionError names a missing file.
     """
-    for name in ARRAYS:
-        if not (Path(folder) / name).is_file():
-            raise EdgemotionError(f"{Path(folder) / name} is missing; run `dvc repro prepare`")
-    return {name: sha256_file(Path(folder) / name) for name in ARRAYS}
+    folder = Path(folder)
+    require(folder, ARRAYS)
+    return {name: sha256_file(folder / name) for name in ARRAYS}
+
+
+def require(folder: Path, names: Sequence[str]) -> None:
+    """EdgemotionError that names a missing file."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise EdgemotionError(f"{folder / name} is missing; run `dvc repro prepare`")

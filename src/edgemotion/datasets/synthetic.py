@@ -1,7 +1,7 @@
 """Numbers of images and streams in; one archive of rendered faces out, the same bytes for the same numbers."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -39,7 +39,7 @@ def synthetic(target: Path, *, images: int, streams: int, frames: int, seed: int
     for key, value in {"streams": streams, "frames": frames, "seed": seed}.items():
         if value < 0:
             raise EdgemotionError(f"source synthetic: {key}={value} is negative; give 0 or more")
-    counts = {split: class_counts(round(images * share)) for split, share in SHARES.items()}
+    counts = {split: apportion(count, WEIGHTS) for split, count in apportion(images, SHARES).items()}
     if not all(count for split in counts.values() for count in split.values()):
         raise EdgemotionError(f"source synthetic: images={images} leaves a class of a split empty; give at least 100")
     total = sum(sum(split.values()) for split in counts.values()) + streams * frames
@@ -53,13 +53,13 @@ def synthetic(target: Path, *, images: int, streams: int, frames: int, seed: int
             progress.update()
 
 
-def class_counts(images: int) -> dict[str, int]:
-    """How many of `images` fall to each class, by the largest remainders of its weight."""
-    exact = {emotion: max(images, 0) * weight / sum(WEIGHTS.values()) for emotion, weight in WEIGHTS.items()}
-    counts = {emotion: int(share) for emotion, share in exact.items()}
+def apportion(images: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """How many of `images` fall to each name, by the largest remainders of its weight."""
+    exact = {name: max(images, 0) * weight / sum(weights.values()) for name, weight in weights.items()}
+    counts = {name: int(share) for name, share in exact.items()}
     missing = max(images, 0) - sum(counts.values())
-    for emotion in sorted(exact, key=lambda emotion: counts[emotion] - exact[emotion])[:missing]:
-        counts[emotion] += 1
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:missing]:
+        counts[name] += 1
     return counts
 
 
