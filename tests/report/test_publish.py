@@ -273,3 +273,10 @@ def test_a_study_of_another_network_is_refused(settings: Settings) -> None:
     with pytest.raises(EdgemotionError, match=r"reports/pareto/front.json is of another recipe, data or network than"):
         publish("demo")
     assert not Path("reports/published/demo").exists()
+
+
+def test_a_study_without_its_page_is_refused(settings: Settings) -> None:
+    weights = read_json("models/variants/fp32/model_info.json")["weights_sha256"]
+    write_json("reports/pareto/front.json", {"weights_sha256": weights})
+    with pytest.raises(EdgemotionError, match=r"^reports/pareto/front.md is missing, which belongs to reports/pareto/"):
+        publish("demo")

@@ -87,6 +87,9 @@ def studies(root: Path, given: settings.Settings) -> list[str]:
             raise EdgemotionError(
                 f"{root / path} is of another recipe, data or network than this run; make it again or remove it"
             )
+        for name in others:
+            if not (root / name).is_file():
+                raise EdgemotionError(f"{root / name} is missing, which belongs to {path}; make both again")
         found += [path, *others]
     return found
 

@@ -97,7 +97,7 @@ def run_trial(study: "Study", bench: Bench) -> None:
     place = len(done) + 1
     # All randomness of a trial comes from its place, so a search that was killed goes on with the same draws. Layers
     # are drawn together (multivariate), because whether one is faster in int8 depends on its neighbours.
-    study.sampler = TPESampler(seed=bench.settings.seed + place, multivariate=True)
+    study.sampler = TPESampler(seed=(bench.settings.seed + place) % 2**32, multivariate=True)
     known = [entry.params for entry in done]
     if left := [params for params in first_choices(bench) if params not in known]:
         study.enqueue_trial(left[0])
