@@ -1,6 +1,7 @@
 """The commands of `edgemotion`, on real files; the heavy imports that none of them may need."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,21 @@ def test_a_folder_becomes_a_table(champion_folder: Path, tmp_path: Path, ending:
         ("deep/b.jpg", "bright"),
     ]
     assert sum(float(table[0][name]) for name in ("dark", "middle", "bright")) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_class_may_be_called_as_a_column_is(
+    champion_folder: Path, tmp_path: Path, make_variant: Callable[..., Path]
+) -> None:
+    champion = make_variant(tmp_path / "other", classes=("label", "frame", "uncertain"))
+    shutil.copy(champion_folder / "card.json", champion)
+    source = write(tmp_path / "a.png", 255)
+    told = run("predict", source, "--champion", champion).output
+    assert told.startswith("uncertain 9") and "(uncertain)" not in told
+    run("predict", source, "--champion", champion, "--output", tmp_path / "a.csv")
+    (row,) = rows(tmp_path / "a.csv")
+    assert (row["file"], row["frame"], row["label"], row["uncertain"]) == ("a.png", "", "uncertain", "False")
+    expected = Classifier(champion).predict(cv2.imread(str(source))).probabilities
+    assert {name: float(row[f"{name}_score"]) for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_film_is_smoothed(champion_folder: Path, tmp_path: Path) -> None:

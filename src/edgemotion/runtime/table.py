@@ -19,11 +19,16 @@ from edgemotion.runtime.smoothing import MEASUREMENT_NOISE, PROCESS_NOISE, Kalma
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 FILMS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+# The columns beside those of the classes.
+OTHERS = ("file", "frame", "x1", "y1", "x2", "y2", "label", "smoothed_label", "uncertain")
 Row = dict[str, Any]
 
 
 class Reader:
-    """A champion that fills rows: file, frame, the face's box, labels, and the probability of every class."""
+    """A champion that fills rows: file, frame, the face's box, labels, and the probability of every class.
+
+    A class' column has its name; where one class has the name of another column, all of them end in `_score`.
+    """
 
     def __init__(self, champion: Path, faces: Path | None, scene: bool, threads: int) -> None:
         """With `scene` or `faces` YuNet finds the faces of an image; otherwise the whole image is one face crop."""
@@ -34,10 +39,8 @@ class Reader:
         # As datasets are read: of a JPEG the gray image is its luma, which no conversion from colour rounds.
         gray = self.classifier.variant.channels == 1 and self.finder is None
         self.flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
-        self.columns = [
-            *("file", "frame", "x1", "y1", "x2", "y2", "label", "smoothed_label", "uncertain"),
-            *self.classes,
-        ]
+        self.scores = [f"{name}_score" if set(OTHERS) & set(self.classes) else name for name in self.classes]
+        self.columns = [*OTHERS, *self.scores]
 
     def read(self, path: Path) -> np.ndarray | None:
         """Decode a file to uint8 [H,W,3] BGR, or [H,W] for a crop of a gray champion; None for one that is no image."""
@@ -65,7 +68,7 @@ class Reader:
             "label": found.label,
             "smoothed_label": "" if smoothed is None else self.classes[int(smoothed.argmax())],
             "uncertain": scores[found.label] < self.card.certain_from,
-            **{name: round(score, 6) for name, score in scores.items()},
+            **{column: round(score, 6) for column, score in zip(self.scores, scores.values(), strict=True)},
         }
 
 
@@ -119,7 +122,9 @@ def film_rows(path: Path, reader: Reader) -> Iterator[Row]:
 
 def show(row: Row, reader: Reader) -> str:
     """A row as one line: the label, how sure it is, and the other classes in order."""
-    scores = sorted(((row[name], name) for name in reader.classes), reverse=True)
+    scores = sorted(
+        ((row[column], name) for column, name in zip(reader.scores, reader.classes, strict=True)), reverse=True
+    )
     mark = " (uncertain)" if row["uncertain"] else ""
     place = f"  at {row['x1']:.0f},{row['y1']:.0f}-{row['x2']:.0f},{row['y2']:.0f}" if reader.finder else ""
     rest = ", ".join(f"{name} {score:.1%}" for score, name in scores[1:])
