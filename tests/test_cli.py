@@ -135,6 +135,31 @@ def test_errors_are_one_line(
 
 
 @pytest.mark.parametrize(
+    "command", [["predict", "a.png", "--output"], *(["camera", option] for option in ("--film", "--table", "--report"))]
+)
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("a.png/out.csv", "a.png/out.csv cannot be written: a part of its path is a file; name another place"),
+        ("a.png/deep/out.csv", "a.png/deep/out.csv cannot be written: a part of its path is a file"),
+        (f"{'x' * 260}.csv", "x.csv cannot be written: File name too long"),
+        ("deep.csv", "deep.csv cannot be written: it is a folder"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], target: str, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgemotion.camera.main", lambda *args, **options: pytest.fail("the camera was opened"))
+    write(tmp_path / "a.png", 9)
+    (tmp_path / "deep.csv").mkdir()
+    result = run(*command, target)
+    (line,) = (line for line in result.output.splitlines() if line.startswith("error: "))
+    assert result.exit_code == 1 and complaint in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "deep.csv"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--log-level", "loud"], "--log-level is 'loud'; choose one of debug, info, warning, error"),

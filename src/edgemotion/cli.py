@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import numpy as np
@@ -38,6 +39,23 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def check_writable(*targets: Path | None) -> None:
+    """Refuse a place where no file can be written before the work that would be lost with it."""
+    for target in filter(None, targets):
+        try:
+            why = "it is a folder" if target.is_dir() else None
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Like the name under which a file is written before it is whole, it is longer than the file's own.
+            with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
+                pass
+        except (FileExistsError, NotADirectoryError):
+            why = "a part of its path is a file"
+        except OSError as error:
+            why = error.strerror
+        if why:
+            raise EdgemotionError(f"{target} cannot be written: {why}; name another place")
+
+
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(help="An image, a folder of images or a film.")],
@@ -57,6 +75,7 @@ def predict(
         rows, several = read_source(source, reader)
         if several or output:
             target = output or Path("predictions.csv")
+            check_writable(target)
             typer.echo(f"{write_table(target, rows, reader.columns)} faces in {target}")
         else:
             for row in rows:
@@ -81,6 +100,7 @@ def camera(
     from edgemotion.camera import describe, main
 
     with one_line_errors():
+        check_writable(film, table, report)
         made = main(
             source,
             champion=champion,
