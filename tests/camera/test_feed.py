@@ -1,5 +1,8 @@
+import threading
 import time
 from collections.abc import Generator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +65,31 @@ def test_a_stop_ends_a_wait_for_a_frame_that_is_far_away() -> None:
         feed.stop()
     assert time.perf_counter() - started < 3
     assert feed.captured == 1
+
+
+def test_the_last_frame_may_come_when_the_reader_has_just_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
+
+    class Late(Ticks):
+        def shots(self) -> Generator[Frame, None, None]:
+            looked.wait(5)
+            yield from super().shots()
+
+    class Interrupted(threading.Condition):
+        """Whenever the reader leaves it, the other thread has its turn."""
+
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            if threading.current_thread() is threading.main_thread():
+                looked.set()
+                for thread in threading.enumerate():
+                    if thread.name == "ticks":
+                        thread.join(5)
+
+    replaced = SimpleNamespace(Condition=Interrupted, Thread=threading.Thread)
+    monkeypatch.setattr("edgemotion.camera.feed.threading", replaced)
+    late = Late(1, fps=1000)
+    assert [frame.number for frame in late.frames()] == [0] and late.dropped == 0
 
 
 def test_an_error_in_the_thread_reaches_the_reader() -> None:

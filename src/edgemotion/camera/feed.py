@@ -105,9 +105,11 @@ class Feed:
                     if not slot and not ended:
                         changed.wait(SLICE)
                     frame = slot.pop() if slot else None
+                    # Asked together with the slot: afterwards a last frame may lie in it.
+                    over = bool(ended)
                 if frame is not None:
                     yield frame
-                elif ended:
+                elif over:
                     break
         finally:
             self.stopped = True
