@@ -44,9 +44,10 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
         Video(tmp_path / "text.mp4")
 
 
-def test_a_missing_camera_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("index", [97, 10**20])
+def test_a_missing_camera_is_one_line(index: int, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        EdgemotionError, match=r"camera 97 cannot be opened.*give another index, synthetic or a video file"
+        EdgemotionError, match=rf"camera {index} cannot be opened.*give another index, synthetic or a video file"
     ):
-        Camera(97)
+        Camera(index)
     assert capfd.readouterr().err == ""

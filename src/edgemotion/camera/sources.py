@@ -23,7 +23,8 @@ class Camera(Feed):
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
-            self.capture = cv2.VideoCapture(index)
+            # OpenCV takes no greater number; no camera has this one either.
+            self.capture = cv2.VideoCapture(min(index, 2**31 - 1))
             self.capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
             self.capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
             self.capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
