@@ -1,5 +1,6 @@
 """Who may call, how long, and what is logged of it."""
 
+import contextlib
 import io
 import json
 import logging
@@ -158,6 +159,33 @@ def test_no_origin_may_call_unless_it_is_named(champion_folder: Path) -> None:
         assert allowed["access-control-allow-origin"] == "https://a.example"
         refused = client.options("/predict", headers=asked | {"Origin": "https://b.example"})
         assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "opens"),
+    [
+        ([], None, True),
+        ([], "http://testserver", True),
+        # As behind a proxy that ends TLS.
+        ([], "https://testserver", True),
+        ([], "http://testserver:81", False),
+        ([], "http://a.testserver", False),
+        ([], "https://a.example", False),
+        ([], "null", False),
+        (["https://a.example"], "https://a.example", True),
+        (["https://a.example"], "https://b.example", False),
+        (["*"], "https://b.example", True),
+    ],
+)
+def test_a_stream_is_open_to_the_origins_that_may_call(
+    champion_folder: Path, cors: list[str], origin: str | None, opens: bool
+) -> None:
+    headers = {"Origin": origin} if origin else {}
+    with TestClient(create_app(Options(champion=champion_folder, cors=cors))) as client:
+        refused = contextlib.nullcontext() if opens else pytest.raises(WebSocketDisconnect)
+        with refused, client.websocket_connect("/stream", headers=headers) as socket:
+            socket.send_text("reset")
+            assert socket.receive_json()["status"] == 200
 
 
 def test_a_request_is_one_json_line_without_its_content(client: TestClient) -> None:

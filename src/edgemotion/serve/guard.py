@@ -39,6 +39,9 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not self.permitted(scope):
             await send({"type": "websocket.close", "code": 1008, "reason": "wrong or missing X-API-Key"})
+        elif scope["type"] == "websocket" and not self.invited(scope):
+            reason = "pages of this origin may not call; name it with --cors"
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})
         elif scope["type"] == "http":
             await self.answer(scope, receive, send)
         else:
@@ -101,6 +104,15 @@ class Guard:
         if key is None or scope["path"] in OPEN:
             return True
         return secrets.compare_digest(header(scope, b"x-api-key"), key.encode())
+
+    def invited(self, scope: Scope) -> bool:
+        """Whether a WebSocket comes from no page, from one of this server or from one of an origin that is named.
+
+        A browser lets any page open it, and asks for none of the headers that CORS has for other requests.
+        """
+        origin, named = header(scope, b"origin").decode("latin-1"), self.options.cors
+        same = origin.endswith(f"://{header(scope, b'host').decode('latin-1')}")
+        return not origin or same or origin in named or "*" in named
 
     def record(self, scope: Scope, status: int, received: int, seconds: float) -> None:
         """Count the request under its route's template, so that invented paths make no new series; log it."""
