@@ -9,6 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from edgemotion.runtime import Classifier
+from edgemotion.serve.app import create_app
+from edgemotion.serve.options import Options
 
 INFER = "/v2/models/fp32/infer"
 
@@ -32,6 +34,20 @@ def test_metadata(client: TestClient) -> None:
     assert model["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
     assert client.get("/v2/models/fp32/ready").json() == {"name": "fp32", "ready": True}
     assert client.get("/v2/models/other").status_code == 404
+
+
+def test_it_is_ready_while_it_runs(champion_folder: Path) -> None:
+    client = TestClient(create_app(Options(champion=champion_folder)))
+
+    def told() -> list[tuple[int, Any]]:
+        answers = [client.get(path) for path in ("/health/ready", "/v2/health/ready")]
+        return [(answer.status_code, answer.json()) for answer in answers]
+
+    not_yet = told()
+    assert not_yet == [(503, {"detail": "not ready"}), (503, {"ready": False})]
+    with client:
+        assert told() == [(200, {"status": "ready"}), (200, {"ready": True})]
+    assert told() == not_yet
 
 
 def test_json_tensors(client: TestClient, champion_folder: Path, images: np.ndarray) -> None:

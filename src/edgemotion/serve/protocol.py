@@ -54,10 +54,12 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/health/ready")
-async def ready() -> dict[str, bool]:
+@router.get("/health/ready", responses={503: {"model": dict[str, bool]}})
+async def ready(request: Request, response: Response) -> dict[str, bool]:
     """The model is loaded and has answered once."""
-    return {"ready": True}
+    now = bool(request.app.state.ready)
+    response.status_code = 200 if now else 503
+    return {"ready": now}
 
 
 @router.get("/models/{name}", responses={404: {"model": Failure}})
