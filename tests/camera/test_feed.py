@@ -67,6 +67,17 @@ def test_a_stop_ends_a_wait_for_a_frame_that_is_far_away() -> None:
     assert feed.captured == 1
 
 
+def test_a_frame_that_waits_at_a_stop_is_dropped_and_the_thread_ends() -> None:
+    feed, seen = Ticks(60, fps=300), 0
+    feed.name = "stopped ticks"
+    for _ in feed.frames():
+        seen += 1
+        time.sleep(0.05)
+        feed.stop()
+    assert feed.captured == feed.dropped + seen and feed.dropped > 0
+    assert "stopped ticks" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_the_last_frame_may_come_when_the_reader_has_just_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Event()
 

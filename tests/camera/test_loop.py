@@ -4,17 +4,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from edgemotion.camera import Video, describe, main, run
+from edgemotion.camera import Video, describe, loop, main, run
+from edgemotion.camera.feed import Frame
+from edgemotion.camera.recording import filming
+from edgemotion.camera.report import Notes
+from edgemotion.camera.watcher import Watcher
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_csv
+from edgemotion.runtime.faces import Face
 
 LEVELS = {"dark": 45, "middle": 128, "bright": 220}
 Scene = Callable[..., np.ndarray]
@@ -88,6 +95,74 @@ def test_main_reads_a_film_and_writes_its_report(tmp_path: Path, champion: Path,
     assert json.loads((tmp_path / "a.json").read_text()) == again.as_json()
 
 
+def test_the_options_of_main_are_kept(
+    tmp_path: Path, champion: Path, finder: Any, make_square: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filming(tmp_path / "film.mp4", 50) as write:
+        for _ in range(12):
+            write(make_square(200))
+    longest = []
+    monkeypatch.setattr(loop, "find_yunet", lambda path: path)
+    monkeypatch.setattr(loop, "FaceFinder", lambda path, side: longest.append(side) or finder)
+    before, film = cv2.getNumThreads(), str(tmp_path / "film.mp4")
+    assert main(film, champion=champion, detect_size=64, limit=2).processed == 2 and longest == [64]
+    started = time.perf_counter()
+    main(film, champion=champion, real_time=True)
+    # At 50 frames a second.
+    assert time.perf_counter() - started >= 11 / 50
+    assert cv2.getNumThreads() == before
+
+
+def test_rate_and_latency_are_those_of_the_results(champion: Path, finder: Any, make_slides: Any) -> None:
+    notes, image = Notes(["a"]), np.zeros((2, 2, 3), np.uint8)
+    for captured, result in ((1.0, 1.5), (2.0, 2.25), (2.5, 3.5)):
+        notes.frame(Frame(image, captured, 0, 0.0), result, [])
+    report = notes.report(make_slides([]), Watcher(champion, finder), "at its end")
+    # Two frames after the first result, in the two seconds that followed it.
+    assert (report.fps, report.seconds) == (1, 2.5)
+    assert report.latency_ms is not None and report.latency_ms["p50"] == 500
+
+
+def test_the_noises_are_those_of_the_filter(champion: Path, finder: Any, make_square: Scene, make_slides: Any) -> None:
+    def lag(**noises: float) -> float:
+        truths = ["dark"] * 4 + ["bright"] * 8
+        slides = make_slides([make_square(LEVELS[truth]) for truth in truths], truths, fps=1000)
+        truth = run(slides, champion, finder, **noises).truth
+        assert truth is not None
+        return truth["smoothed"]["lag"]["median_frames"]
+
+    # A filter that expects few changes, or trusts little of what it sees, follows late.
+    assert lag() == 0 < min(lag(process_noise=1e-4), lag(measurement_noise=1.0))
+
+
+def test_the_largest_faces_are_watched_and_framed_as_the_card_says(champion: Path) -> None:
+    boxes = [(float(left), 10.0, float(left + side), 10.0 + side) for left, side in ((0, 20), (24, 40), (92, 60))]
+    finder = SimpleNamespace(find=lambda scene: [Face(box, 0.9) for box in boxes])
+    watcher = Watcher(champion, finder, max_faces=2)
+    image = np.zeros((120, 160, 3), np.uint8)
+    # All but a rim of each box, as far as the card's side of 0.9 reaches.
+    for x1, y1, x2, y2 in boxes:
+        rim = round((x2 - x1) * 0.05)
+        image[int(y1) + rim : int(y2) - rim, int(x1) + rim : int(x2) - rim] = 255
+    watcher.search(image)
+    tracks = watcher.recognise(image)
+    assert [track.box for track in tracks] == [boxes[2], boxes[1]]
+    sure = watcher.classifier.run(np.full((1, 8, 8, 1), 255, np.uint8))[1][0]
+    for track in tracks:
+        np.testing.assert_allclose(track.raw, sure, atol=1e-6)
+
+
+def test_only_an_uncertain_face_is_drawn_as_one(
+    tmp_path: Path, champion: Path, finder: Any, make_square: Scene, make_slides: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(loop, "draw", lambda image, faces, *rest: drawn.extend(face.uncertain for face in faces))
+    # Half way between two classes.
+    for level in (255, 64):
+        run(make_slides([make_square(level, side=60)]), champion, finder, film=tmp_path / "f.mp4")
+    assert drawn == [False, True]
+
+
 def test_a_frame_without_a_face_is_a_row_without_one(
     tmp_path: Path, champion: Path, finder: Any, make_square: Scene, make_slides: Any
 ) -> None:
@@ -155,6 +230,15 @@ def test_a_signal_ends_the_loop_with_complete_files(
     assert report.processed == 3 and report.captured == report.processed + report.dropped
     assert len(read_csv(tmp_path / "t.csv")) == len(list(Video(tmp_path / "f.mp4").frames())) == 3
     assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_does_what_it_did_before() -> None:
+    with pytest.raises(KeyboardInterrupt), loop.stopped_by_signals(SimpleNamespace(stop=lambda: None)) as reasons:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert reasons == ["stopped by SIGINT"]
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    assert reasons == ["stopped by SIGINT"]
 
 
 def test_the_limit_ends_it(champion: Path, finder: Any, make_square: Scene, make_slides: Any) -> None:

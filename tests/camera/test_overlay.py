@@ -33,6 +33,14 @@ def test_an_uncertain_label_looks_different_without_colours() -> None:
     assert (unsure[120:130, 195:205] != 200).any()
 
 
+def test_a_label_tells_how_sure_it_is_and_the_first_face_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: written.append(text))
+    faces = [Shown(BOX, np.array([0.1, 0.8, 0.1]), False), Shown((20, 120, 60, 160), np.array([0.4, 0.3, 0.3]), True)]
+    draw(np.zeros((480, 640, 3), np.uint8), faces, CLASSES, "30 FPS")
+    assert sorted(written) == sorted(["happy", "80%", *CLASSES, "angry?", "40%", "30 FPS"])
+
+
 def test_bars_are_as_long_as_the_probabilities() -> None:
     image = drawn(0, probabilities=(0.25, 0.75, 0.0))
     lengths = [(image[120 + 20 * row + 14, 370:600].max(axis=1) > 150).sum() for row in range(3)]

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,7 +33,10 @@ def test_a_written_film_is_read_frame_by_frame(film: Path) -> None:
 def test_in_real_time_a_film_takes_its_time(film: Path) -> None:
     video = Video(film, real_time=True)
     captured = [frame.captured for frame in video.frames()]
-    assert captured[-1] - captured[0] <= 11 / 50 + 1e-6
+    assert 0.1 < captured[-1] - captured[0] <= 11 / 50 + 1e-6
+    # A frame's time is when it was due, however late it was read.
+    steps = np.diff(captured) * 50
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
     assert len(captured) + video.dropped == video.captured == 12
 
 
@@ -51,3 +55,39 @@ def test_a_missing_camera_is_one_line(index: int, capfd: pytest.CaptureFixture[s
     ):
         Camera(index)
     assert capfd.readouterr().err == ""
+
+
+def test_a_camera_is_asked_for_its_size_and_tells_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, float] = {}
+
+    class Capture:
+        """A camera of four frames that tells no rate."""
+
+        left = 4
+
+        def __init__(self, index: int) -> None:
+            self.open = True
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return self.open
+
+        def set(self, key: int, value: float) -> None:
+            asked[key] = value
+
+        def get(self, key: int) -> float:
+            return 0.0
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            return (True, np.zeros((2, 2, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self) -> None:
+            self.open = False
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    camera = Camera(1, width=320, height=240)
+    assert (asked[cv2.CAP_PROP_FRAME_WIDTH], asked[cv2.CAP_PROP_FRAME_HEIGHT], camera.fps) == (320, 240, 30)
+    seen = len(list(camera.frames()))
+    # One was read to see that the camera shows something.
+    assert camera.captured == 3 == seen + camera.dropped
+    assert camera.failure == "camera 1 gave no more frames" and not camera.capture.isOpened()
