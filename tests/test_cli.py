@@ -1,11 +1,14 @@
 """The commands of `edgemotion`, on real files; the heavy imports that none of them may need."""
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +19,9 @@ from edgemotion.cli import app
 from edgemotion.datasets.images import decode
 from edgemotion.runtime import Classifier
 from edgemotion.runtime.champion import load_card
+from edgemotion.runtime.faces import Face
 from edgemotion.serve import guard
+from edgemotion.serve.options import Options
 
 
 def run(*arguments: str | Path) -> Result:
@@ -54,7 +59,7 @@ def test_a_colour_jpeg_is_read_as_the_datasets_are(champion_folder: Path, tmp_pa
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_folder_becomes_a_table(champion_folder: Path, tmp_path: Path, ending: str) -> None:
-    for name, brightness in (("a.png", 0), ("deep/b.jpg", 255), ("c.webp", 128)):
+    for name, brightness in (("a.png", 0), ("deep/b.jpg", 255), ("c.WEBP", 128)):
         write(tmp_path / "in" / name, brightness)
     (tmp_path / "in/broken.png").write_bytes(b"x")
     (tmp_path / "in/folder.jpg").mkdir()
@@ -71,7 +76,7 @@ def test_a_folder_becomes_a_table(champion_folder: Path, tmp_path: Path, ending:
         table = pyarrow.read_table(target).to_pylist()
     assert [(row["file"], row["label"]) for row in table] == [
         ("a.png", "dark"),
-        ("c.webp", "middle"),
+        ("c.WEBP", "middle"),
         ("deep/b.jpg", "bright"),
     ]
     assert sum(float(table[0][name]) for name in ("dark", "middle", "bright")) == pytest.approx(1, abs=1e-5)
@@ -94,15 +99,44 @@ def test_a_class_may_be_called_as_a_column_is(
 
 def test_a_film_is_smoothed(champion_folder: Path, tmp_path: Path) -> None:
     film = cv2.VideoWriter(str(tmp_path / "f.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
-    for brightness in (255, 255, 255, 0, 255):
+    # The fourth frame is a little nearer to `middle`, too little for the filter.
+    for brightness in (255, 255, 255, 185, 255):
         film.write(np.full((32, 32, 3), brightness, np.uint8))
     film.release()
     target = tmp_path / "film.csv"
     assert run("predict", tmp_path / "f.avi", "--champion", champion_folder, "--output", target).exit_code == 0
     table = rows(target)
     assert [row["frame"] for row in table] == list("01234")
-    assert [row["label"] for row in table] == ["bright", "bright", "bright", "dark", "bright"]
-    assert table[0]["smoothed_label"] == "bright"
+    assert [row["label"] for row in table] == ["bright", "bright", "bright", "middle", "bright"]
+    assert {row["smoothed_label"] for row in table} == {"bright"}
+
+
+def test_the_faces_of_a_scene_are_read_one_by_one(
+    champion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = json.loads((champion_folder / "card.json").read_text()) | {"face_side": 0.5}
+    (champion_folder / "card.json").write_text(json.dumps(card))
+    boxes = [(20.0, 20.0, 40.0, 40.0), (80.0, 20.0, 100.0, 40.0)]
+    seen = []
+
+    def find(scene: np.ndarray) -> list[Face]:
+        seen.append(scene.shape)
+        return [Face(box, 0.9) for box in boxes]
+
+    monkeypatch.setattr("edgemotion.runtime.table.find_yunet", lambda path: path)
+    monkeypatch.setattr("edgemotion.runtime.table.FaceFinder", lambda path: SimpleNamespace(find=find))
+    # Only the middle of each box is lit, as the card frames faces.
+    scene = np.zeros((60, 120, 3), np.uint8)
+    scene[25:35, 25:35], scene[25:35, 85:95] = 255, 128
+    cv2.imwrite(str(tmp_path / "a.png"), scene)
+    given = ("predict", tmp_path / "a.png", "--scene", "--champion", champion_folder)
+    told = run(*given).output.splitlines()
+    assert [line.split()[0] for line in told] == ["bright", "middle"] and "  at 20,20-40,40  [" in told[0]
+    run(*given, "--output", tmp_path / "a.csv")
+    placed = [tuple(float(row[side]) for side in ("x1", "y1", "x2", "y2")) for row in rows(tmp_path / "a.csv")]
+    assert placed == boxes
+    # In colours, though the champion takes gray.
+    assert set(seen) == {(60, 120, 3)}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +211,60 @@ def test_a_server_that_cannot_start_says_why(
     result = run("serve", *arguments)
     (line,) = (line for line in result.output.splitlines() if line.startswith("error: "))
     assert result.exit_code == 1 and complaint in line
+
+
+def test_the_options_of_serve_are_those_of_the_server(champion_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(guard, "log_as_json", lambda level: given.update(level=level))
+    monkeypatch.setattr("edgemotion.serve.app.create_app", lambda options: given.update(options=options))
+    monkeypatch.setattr("uvicorn.run", lambda application, **options: given.update(options))
+    arguments = [
+        *("--champion", champion_folder, "--faces", "f.onnx", "--page", "page", "--threads", "2", "--workers", "3"),
+        *("--max-bytes", "4", "--max-pixels", "5", "--max-batch", "6", "--max-requests", "7", "--timeout", "8"),
+        *("--api-key", "k", "--cors", "https://a.example", "--cors", "https://b.example", "--log-level", "error"),
+        *("--host", "0.0.0.0", "--port", "9"),
+    ]
+    assert run("serve", *arguments).exit_code == 0
+    assert given["options"] == Options(
+        champion=champion_folder,
+        faces=Path("f.onnx"),
+        page=Path("page"),
+        threads=2,
+        workers=3,
+        max_bytes=4,
+        max_pixels=5,
+        max_batch=6,
+        max_requests=7,
+        timeout_s=8.0,
+        api_key="k",
+        cors=["https://a.example", "https://b.example"],
+    )
+    assert (given["level"], given["host"], given["port"]) == ("error", "0.0.0.0", 9)
+    run("serve")
+    assert given["options"] == Options()
+
+
+def test_the_options_of_camera_are_those_of_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgemotion.camera.main", lambda source, **options: given.update(options, source=source))
+    monkeypatch.setattr("edgemotion.camera.describe", lambda report: "done")
+    files = ("--film", "f.mp4", "--table", "t.csv", "--report", "r.json", "--champion", "c", "--faces", "y.onnx")
+    numbers = ("--limit", "2", "--detect-every", "3", "--threads", "4")
+    assert run("camera", "film.mp4", *files, *numbers, "--show", "--real-time").output == "done\n"
+    assert given == {
+        "source": "film.mp4",
+        "film": Path("f.mp4"),
+        "table": Path("t.csv"),
+        "report": Path("r.json"),
+        "show": True,
+        "limit": 2,
+        "real_time": True,
+        "detect_every": 3,
+        "champion": Path("c"),
+        "faces": Path("y.onnx"),
+        "threads": 4,
+    }
 
 
 def test_verify_and_bench(champion_folder: Path, tmp_path: Path, make_variant: Callable[..., Path]) -> None:
