@@ -1,11 +1,16 @@
 """What a connection may send before there is a request, and on a WebSocket; a real server, because only it has one."""
 
+import runpy
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from websockets.sync.client import connect
+
+uploads = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("uploads.py"))))
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 
@@ -36,6 +41,11 @@ def test_a_connection_is_limited_before_its_request(start_server: Callable[..., 
     assert b"HTTP/1.1 400" in answer(chunked, b"0\r\nA: ", b"a" * 65_537)
     assert answer(HEAD + b"A: ", b"a" * 65_537).startswith(b"HTTP/1.1 400")
     assert answer(HEAD + b"Connection: close\r\nA: " + b"a" * 30_000, b"a" * 30_000, b"\r\n\r\n").count(b"200 OK") == 1
+
+    # A body is no head, however large.
+    scene = uploads.noise(".png", side=300)
+    sent = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(scene)
+    assert len(scene) > 2 * 65_536 and answer(sent, scene).startswith(b"HTTP/1.1 200")
 
     with connect(f"ws://127.0.0.1:{server.port}/stream", compression="deflate") as stream:
         assert stream.protocol.extensions == []

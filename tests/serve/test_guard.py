@@ -5,15 +5,19 @@ import io
 import json
 import logging
 import runpy
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from edgemotion.runtime import Classifier
 from edgemotion.serve.app import create_app
 from edgemotion.serve.guard import Guard, JsonFormatter
 from edgemotion.serve.metrics import Metrics
@@ -121,6 +125,61 @@ def test_a_body_that_nobody_reads_to_its_end_closes_the_connection(
     assert start["status"] == 200 and b"connection" not in dict(start["headers"])
 
 
+def test_a_body_that_is_announced_too_large_is_not_waited_for(champion_folder: Path) -> None:
+    async def never() -> Message:
+        raise AssertionError("it was read")
+
+    application = create_app(Options(champion=champion_folder, max_bytes=10))
+    start = anyio.run(call, application, "/predict", never, (b"content-length", b"11"))[0]
+    assert start["status"] == 413
+
+
+def test_what_takes_too_long_is_answered_with_408(champion_folder: Path) -> None:
+    async def endless() -> Message:
+        await anyio.sleep(5)
+        return {"type": "http.request"}
+
+    application = create_app(Options(champion=champion_folder, timeout_s=0.1))
+    start, body = anyio.run(call, application, "/predict", endless)
+    assert start["status"] == 408 and "0.1 seconds" in json.loads(body["body"])["detail"]
+
+
+def test_health_is_told_while_a_slow_model_works(champion_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked, told = Classifier.run, threading.Event(), threading.Event()
+    # Too slow for the event loop, as the warm-up finds out.
+    patience = [0.005]
+
+    def slow(classifier: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.set()
+        told.wait(patience[0])
+        return run(classifier, images)
+
+    monkeypatch.setattr(Classifier, "run", slow)
+
+    async def check() -> None:
+        application = create_app(Options(champion=champion_folder))
+        asked.clear()
+        patience[0] = 2
+        answers: list[str] = []
+
+        async def post(path: str) -> None:
+            await call(application, path, whole)
+            answers.append(path)
+
+        async def whole() -> Message:
+            return {"type": "http.request", "body": picture(1)}
+
+        async with application.router.lifespan_context(application), anyio.create_task_group() as tasks:
+            tasks.start_soon(post, "/predict")
+            while not asked.is_set():
+                await anyio.sleep(0.001)
+            await post("/health/live")
+            told.set()
+        assert answers == ["/health/live", "/predict"]
+
+    anyio.run(check)
+
+
 @pytest.mark.parametrize(("size", "parts"), [(64_000, 6), (10, 2)])
 def test_an_answer_has_more_time_the_more_of_it_was_taken(size: int, parts: int) -> None:
     sent: list[Message] = []
@@ -159,6 +218,16 @@ def test_no_origin_may_call_unless_it_is_named(champion_folder: Path) -> None:
         assert allowed["access-control-allow-origin"] == "https://a.example"
         refused = client.options("/predict", headers=asked | {"Origin": "https://b.example"})
         assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_named_origin_may_send_the_key_and_reads_what_is_refused(champion_folder: Path) -> None:
+    options = Options(champion=champion_folder, api_key="s3cret", cors=["https://a.example"])
+    origin = {"Origin": "https://a.example"}
+    asked = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    with TestClient(create_app(options)) as client:
+        assert client.options("/predict", headers=asked).status_code == 200
+        refused = client.post("/predict", content=picture(1), headers=origin)
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == origin["Origin"]
 
 
 @pytest.mark.parametrize(
@@ -205,3 +274,11 @@ def test_a_request_is_one_json_line_without_its_content(client: TestClient) -> N
     assert entry["request"] == "abc" and entry["route"] == "/predict" and entry["status"] == 200
     assert entry["bytes"] == len(picture(9)) and entry["ms"] > 0
     assert set(entry) == {"time", "level", "logger", "event", "request", "method", "route", "status", "bytes", "ms"}
+
+
+def test_an_error_is_in_its_log_line() -> None:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "broken", None, sys.exc_info())
+    assert "ZeroDivisionError" in json.loads(JsonFormatter().format(record))["error"]

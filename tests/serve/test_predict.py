@@ -1,5 +1,6 @@
 """The API over a champion that answers by brightness: what it says, what it refuses, what it counts."""
 
+import json
 import os
 import runpy
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from edgemotion.datasets.images import decode
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime import Classifier
+from edgemotion.runtime.detector import Detection
+from edgemotion.runtime.faces import Face
 from edgemotion.runtime.smoothing import smooth
 from edgemotion.serve.app import create_app
 from edgemotion.serve.images import decode_image
@@ -48,6 +52,14 @@ def test_a_label_below_the_cards_probability_is_uncertain(client: TestClient) ->
     # Half way between two classes.
     answer = upload(client, "/predict", picture(64)).json()
     assert max(answer["scores"].values()) < 0.6 and answer["uncertain"] is True
+
+
+def test_a_colour_jpeg_is_read_as_the_datasets_are(client: TestClient, champion_folder: Path) -> None:
+    # Its luma is 28; as a colour image turned gray it has 29.
+    blue = np.full((96, 96, 3), (255, 0, 0), np.uint8)
+    content = cv2.imencode(".jpg", blue, [cv2.IMWRITE_JPEG_QUALITY, 50])[1].tobytes()
+    expected = Classifier(champion_folder).predict(decode(content, 1)).probabilities
+    assert client.post("/predict", content=content).json()["scores"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_batch_keeps_its_order(client: TestClient) -> None:
@@ -107,6 +119,10 @@ def test_forms_that_are_none(client: TestClient) -> None:
     assert client.post("/predict", content=b"zz", headers={"content-type": "multipart/form-data"}).status_code == 400
     assert client.post("/predict", files={"image": picture(1)}).status_code == 422
     assert client.post("/predict", files=[("file", picture(1)), ("file", picture(2))]).status_code == 422
+    begin = b'--x\r\nContent-Disposition: form-data; name="file"'
+    text, file = (begin + more + b"\r\n\r\n" + picture(1) for more in (b"", b'; filename="f"'))
+    for form, status in ((file + b"\r\n--x--", 200), (text + b"\r\n--x--", 422), (file + b"\r\n--x\r\nCont", 400)):
+        assert client.post("/predict", content=form, headers=broken).status_code == status
     assert client.post("/predict/batch", content=picture(1)).status_code == 415
     assert client.post("/predict/batch", files=[("files", picture(1))] * 5).status_code == 413
     assert client.post("/predict/batch", files=[("files", picture(1))] * 6).status_code == 413
@@ -146,6 +162,35 @@ def test_the_faces_of_a_scene_get_their_emotions(champion_folder: Path) -> None:
         assert client.get("/model").json()["finds_faces"] is True
 
 
+def test_the_faces_of_a_scene_are_framed_as_the_card_says_and_limited(champion_folder: Path) -> None:
+    card = json.loads((champion_folder / "card.json").read_text()) | {"face_side": 0.5}
+    (champion_folder / "card.json").write_text(json.dumps(card))
+    # Only the middle of the first two boxes is lit, as the card frames faces.
+    scene = np.zeros((60, 200, 3), np.uint8)
+    scene[25:35, 25:35], scene[25:35, 85:95] = 255, 128
+    boxes = [(20.0, 20.0, 40.0, 40.0), (80.0, 20.0, 100.0, 40.0), *[(120.0, 20.0, 140.0, 40.0)] * 4]
+    seen = []
+
+    def find(image: np.ndarray) -> list[Face]:
+        seen.append(image.shape)
+        return [Face(box, 0.9) for box in boxes]
+
+    with TestClient(create_app(Options(champion=champion_folder, max_batch=4))) as client:
+        client.app.state.engine.finder = SimpleNamespace(find=find)
+        found = upload(client, "/detect", cv2.imencode(".png", scene)[1].tobytes()).json()["faces"]
+    assert [face["label"] for face in found] == ["bright", "middle", "dark", "dark"]
+    assert [tuple(face["box"]) for face in found] == boxes[:4]
+    # In colours, though the champion takes gray.
+    assert seen == [(60, 200, 3)]
+
+
+def test_a_champion_that_detects_answers_with_its_own_boxes(client: TestClient) -> None:
+    found = [Detection("calm", 0.9, (1.0, 2.0, 3.0, 4.04))]
+    client.app.state.engine.detector = SimpleNamespace(detect=lambda scene: found)
+    (face,) = upload(client, "/detect", picture(1)).json()["faces"]
+    assert face == {"box": [1.0, 2.0, 3.0, 4.0], "score": 0.9, "label": "calm"}
+
+
 def test_the_model_tells_what_it_is(client: TestClient, champion_folder: Path) -> None:
     model = client.get("/model").json()
     assert model["classes"] == ["dark", "middle", "bright"] and model["dataset"] == "gray"
@@ -163,6 +208,14 @@ def test_metrics_count_requests_and_labels(client: TestClient) -> None:
     assert 'edgemotion_requests_total{route="other",status="404"} 1.0' in text
     assert 'edgemotion_predictions_total{label="bright",uncertain="false"} 1.0' in text
     assert 'edgemotion_request_seconds_count{route="/predict"} 2.0' in text
+
+
+def test_the_faces_of_films_are_counted(client: TestClient) -> None:
+    client.post("/predict/sequence", files=[("files", picture(255))] * 3)
+    with client.websocket_connect("/stream") as socket:
+        socket.send_bytes(picture(255))
+        socket.receive_json()
+    assert 'edgemotion_predictions_total{label="bright",uncertain="false"} 4.0' in client.get("/metrics").text
 
 
 def test_health_and_form(client: TestClient) -> None:
@@ -189,6 +242,8 @@ def test_a_built_page_is_served_isolated(champion_folder: Path, tmp_path: Path) 
         answer = client.get("/")
         assert answer.text == "<h1>built</h1>"
         assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-cache"
         assert client.get("/health/live").status_code == 200
     with pytest.raises(EdgemotionError, match=r"index\.html is missing; build the page"):
         create_app(Options(champion=champion_folder, page=tmp_path))

@@ -85,6 +85,15 @@ def test_tensors_as_bytes_as_triton_sends_them(client: TestClient, champion_fold
         assert np.array_equal(got, expected)
 
 
+def test_one_output_as_bytes_and_the_other_as_numbers(client: TestClient, images: np.ndarray) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"binary_data": True}}, {"name": "logits"}]
+    answer = client.post(INFER, json=call(images, outputs=outputs))
+    length = int(answer.headers["inference-header-content-length"])
+    first, second = json.loads(answer.content[:length])["outputs"]
+    assert (first["name"], first["parameters"], "data" in first) == ("probabilities", {"binary_data_size": 36}, False)
+    assert second["name"] == "logits" and len(second["data"]) == 9 and len(answer.content) == length + 36
+
+
 def changed(**change: Any) -> dict[str, Any]:
     body = call(np.zeros((1, 8, 8, 1), np.uint8))
     body["inputs"][0].update(change)
