@@ -100,6 +100,24 @@ def test_open_mouth_is_darker_than_a_closed_one() -> None:
     assert photograph(person(), {26: 1, 27: 1})[mouth].mean() < photograph(person(), {})[mouth].mean() - 20
 
 
+@pytest.mark.parametrize(
+    "field", [*dataclasses.fields(View), *dataclasses.fields(Identity)], ids=lambda field: field.name
+)
+def test_everything_that_is_drawn_by_lot_is_seen(field: dataclasses.Field[float]) -> None:
+    def drawn(value: float) -> np.ndarray:
+        # The angle of the light is seen where it falls off.
+        view, identity = dataclasses.replace(STUDIO, light_slope=0.2), person()
+        if field in dataclasses.fields(View):
+            view = dataclasses.replace(view, **{field.name: value})
+        else:
+            identity = dataclasses.replace(identity, **{field.name: value})
+        return render(identity, {12: 0.5}, view, rng=np.random.default_rng(0)).astype(int)
+
+    low, high = field.metadata["span"]
+    middle = drawn((low + high) / 2)
+    assert max(np.abs(drawn(end) - middle).max() for end in (low, high)) > 3
+
+
 @given(
     seed=st.integers(0, 2**32),
     units=st.dictionaries(st.sampled_from(sorted(ACTION_UNITS)), st.floats(0, 1), max_size=len(ACTION_UNITS)),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgemotion import registry
-from edgemotion.datasets.facs import EMOTIONS
+from edgemotion.datasets import synthetic
+from edgemotion.datasets.facs import EMOTIONS, NEUTRAL_BELOW, Identity
 from edgemotion.datasets.synthetic import SHARES, WEIGHTS, apportion
 from edgemotion.errors import EdgemotionError
 
@@ -55,6 +56,21 @@ def test_splits_and_classes_have_their_shares(members: dict[str, bytes]) -> None
     # Six classes of weight 1 and disgust of 1/3: 280 * 3/19 = 44.2 and 280 * 1/19 = 14.7.
     assert counts["train", "disgust"] == 15
     assert {counts["train", emotion] for emotion in EMOTIONS if emotion != "disgust"} == {44, 45}
+
+
+def test_each_image_shows_its_emotion_and_now_and_then_a_stir(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[float] = []
+
+    def watch(identity: Identity, units: dict[int, float], *rest: object, **more: object) -> None:
+        shown.append(max(units.values(), default=0))
+
+    monkeypatch.setattr(synthetic, "render", watch)
+    for emotion in ("happy", "neutral"):
+        for number in range(100):
+            synthetic.render_image(emotion, 0, 1, number)
+    # Each action unit is within a quarter of the intensity that was drawn.
+    assert min(shown[:100]) >= 0.75 * NEUTRAL_BELOW
+    assert 0 < max(shown[100:]) < NEUTRAL_BELOW
 
 
 @pytest.mark.parametrize("weights", [SHARES, WEIGHTS])

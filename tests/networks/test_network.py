@@ -14,6 +14,7 @@ from torch import nn
 from edgemotion.errors import EdgemotionError
 from edgemotion.measure.environment import made_with
 from edgemotion.networks.network import load, save, shrink_to
+from edgemotion.networks.vit import Attention
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
 LENET = {"dropout": 0.0}
@@ -61,6 +62,16 @@ def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
     loaded = load(tmp_path / "fp32")
     assert loaded.args["weights"] == "gone.pt"
     torch.testing.assert_close(loaded.module.state_dict(), network.module.state_dict(), rtol=0, atol=0)
+
+
+def test_attention_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    layer, tokens = Attention(12, 3), 5 * torch.randn(2, 5, 12)
+    query, key, value = (
+        part(tokens).unflatten(-1, (3, 4)).transpose(1, 2) for part in (layer.query, layer.key, layer.value)
+    )
+    expected = nn.functional.scaled_dot_product_attention(query, key, value)
+    torch.testing.assert_close(layer(tokens), layer.out(expected.transpose(1, 2).flatten(2)))
 
 
 def test_names_a_missing_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import torch
@@ -187,6 +188,14 @@ def test_a_failed_download_is_one_line(name: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(EdgemotionError, match="'imagenet' cannot be downloaded or read") as caught:
         network(name, 1, weights="imagenet")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weights", ["mobilenet_v2"], indirect=True)
+def test_a_download_of_other_bytes_is_refused(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", lambda request: urlopen(weights.as_uri()))
+    with pytest.raises(EdgemotionError, match="invalid hash value"):
+        mobilenet(1, weights="imagenet")
 
 
 class Code:
