@@ -96,7 +96,13 @@ def test_an_image_outside_the_layout_is_named(tmp_path: Path, name: str, others:
         records(write_zip(tmp_path / "a.zip", dict.fromkeys([*others, name], png(0))))
 
 
-@pytest.mark.parametrize("name", ["streams/one/0001_sad.png", "streams/001/0001.png", "streams/001/first_sad.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "streams/one/0001_sad.png", "streams/001/0001.png", "streams/001/first_sad.png",
+        f"streams/{10**19}/0001_sad.png", f"streams/001/{10**19}_sad.png",
+    ],
+)  # fmt: skip
 def test_a_frame_outside_the_layout_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(EdgemotionError, match=rf"{name} is not streams/<number>/<frame>_<class>"):
         records(write_zip(tmp_path / "a.zip", {name: png(0)}))

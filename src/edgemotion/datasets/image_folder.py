@@ -12,7 +12,8 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
 FOLDERS = {**SPLIT_FOLDERS, "streams": "streams"}
-FRAME = re.compile("[0-9]+_.+")
+# A stream's number is kept in 64 bits.
+STREAM, FRAME = re.compile("[0-9]{1,18}"), re.compile("[0-9]{1,18}_.+")
 
 
 @register("layout")
@@ -42,7 +43,7 @@ def image_folder(
         yield Record(f"seed {seed}", "val", "", None, problem="no val folder: drawn from train by seed")
     frames = [path for path in images if splits[path] == "streams"]
     for path in frames:
-        if not (path.parent.name.isdecimal() and FRAME.fullmatch(path.stem)):
+        if not (STREAM.fullmatch(path.parent.name) and FRAME.fullmatch(path.stem)):
             raise EdgemotionError(f"{zipped.filename}: {images[path]} is not streams/<number>/<frame>_<class>")
     for path, name in images.items():
         if splits[path] != "streams":
