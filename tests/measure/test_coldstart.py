@@ -1,3 +1,5 @@
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,17 @@ def test_a_fresh_process_answers(variant_folder: Path) -> None:
     # Importing ONNX Runtime alone takes tens of milliseconds and tens of megabytes.
     assert 10 < found["cold_start_ms"] < 60_000
     assert 20 < found["peak_memory_mb"] < 1000
+
+
+def test_the_median_of_all_processes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = iter([(90.0, 30.0), (40.0, 31.0), (50.0, 39.0)])
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        line = json.dumps(dict(zip(("cold_start_ms", "peak_memory_mb"), next(printed), strict=True)))
+        return subprocess.CompletedProcess(command, 0, line, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert cold_start("model.onnx", threads=1, times=3) == {"cold_start_ms": 50.0, "peak_memory_mb": 31.0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands the parent's size on")

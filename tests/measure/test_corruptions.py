@@ -64,13 +64,14 @@ def test_noise_has_its_standard_deviation() -> None:
     assert abs(noise.mean()) < 0.5
 
 
-def test_occlusion_covers_its_share_with_one_gray_square() -> None:
-    black = np.zeros((30, 48, 48, 1), np.uint8)
+@pytest.mark.parametrize("height", [48, 24])
+def test_occlusion_covers_its_share_with_one_gray_patch(height: int) -> None:
+    black = np.zeros((30, height, 48, 1), np.uint8)
     for image in corrupt("occlusion", black, area=0.25):
         rows, columns = np.nonzero(image[:, :, 0])
         assert (image[image > 0] == 128).all()
-        assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == 24
-        assert len(rows) == 24 * 24
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (height // 2, 24)
+        assert len(rows) == height // 2 * 24
     np.testing.assert_array_equal(corrupt("occlusion", black, area=1.0), np.full_like(black, 128))
 
 
@@ -83,9 +84,9 @@ def test_blur_equals_the_separable_kernel() -> None:
     assert np.abs(corrupt("gaussian_blur", images, kernel=5)[0, :, :, 0] - both).max() <= 1.5
 
 
-def test_brightness_multiplies_and_clips() -> None:
-    images = np.array([0, 10, 100, 200, 255], np.uint8).reshape(1, 1, 5, 1)
-    assert corrupt("brightness", images, factor=1.4).ravel().tolist() == [0, 14, 140, 255, 255]
+def test_brightness_multiplies_rounds_and_clips() -> None:
+    images = np.array([0, 2, 10, 100, 200, 255], np.uint8).reshape(1, 1, 6, 1)
+    assert corrupt("brightness", images, factor=1.4).ravel().tolist() == [0, 3, 14, 140, 255, 255]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_half_of_the_recall_is_worth_half() -> None:
     assert found["map50"] == pytest.approx(0.495)
 
 
+def test_boxes_count_by_score_and_a_false_one_at_their_head_costs_precision() -> None:
+    found = evaluate([boxes_of((0.5, 0, 1.0)), boxes_of((0.9, 0, 0.1)), boxes_of((0.8, 0, 1.0))], [0, 0, 0])
+    # By score: false, true, true. The precision is 1/2 and then 2/3, which holds for the lower recall too.
+    assert found["map50"] == pytest.approx(2 / 3 * 2 / 3, abs=0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_ultralytics_on_random_boxes(seed: int) -> None:

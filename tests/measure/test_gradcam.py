@@ -37,6 +37,20 @@ def test_the_map_is_the_paper_s_formula() -> None:
     np.testing.assert_allclose(heat[0], expected, atol=1e-6)
 
 
+def test_every_image_s_map_reaches_one() -> None:
+    images = torch.zeros(2, 1, 4, 4)
+    images[0, 0, 0, 0], images[1, 0, 0, 0] = 10.0, 1.0
+    assert grad_cam(Quadrant(), images, torch.tensor([0, 0])).max((1, 2)).tolist() == [1, 1]
+
+
+def test_a_network_in_training_is_asked_as_it_answers() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    images, labels = torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 1])
+    first, second = (grad_cam(module.train(mode), images, labels) for mode in (True, False))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_negative_evidence_is_cut_off() -> None:
     images = -torch.ones(1, 1, 4, 4)
     assert grad_cam(Quadrant(), images, torch.tensor([1])).max() == 0

@@ -65,7 +65,8 @@ needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason
 def test_pinning_ends_with_the_block() -> None:
     before = os.sched_getaffinity(0)
     with pinned(1):
-        assert len(os.sched_getaffinity(0)) == 1
+        # The first core serves most interrupts.
+        assert os.sched_getaffinity(0) == {max(before)}
     assert os.sched_getaffinity(0) == before
 
 

@@ -196,6 +196,12 @@ def test_every_passing_variant_has_a_rank(given: dict[str, dict[str, float]], ra
     assert exact == sorted(exact, reverse=rank_by == "top1")
 
 
+def test_of_equals_the_faster_and_then_the_smaller_comes_first() -> None:
+    numbers = {"slow": (0.5, 50), "large": (0.4, 200), "small": (0.4, 100)}
+    found = {name: {"top1": 0.7, "p50_ms": p50, "size_bytes": size} for name, (p50, size) in numbers.items()}
+    assert rank(found, "top1", 0.0) == ["small", "large", "slow"]
+
+
 def test_nothing_passes() -> None:
     found = choose({"big": (0.75, 0.2, 0.3, 9_000_000)})
     assert found["champion"] is None

@@ -61,6 +61,12 @@ def test_the_ratio_of_proportional_times_has_no_spread() -> None:
     assert bootstrap_ratio(2.5 * times, times, seed=0) == [2.5, 2.5]
 
 
+def test_the_ratio_interval_repeats_with_the_seed() -> None:
+    times = np.random.default_rng(0).lognormal(sigma=0.3, size=(2, 200))
+    one, again, other = (bootstrap_ratio(*times, seed=seed) for seed in (3, 3, 4))
+    assert one == again != other
+
+
 def test_the_ratio_interval_covers_the_truth_at_its_rate() -> None:
     covered = 0
     for trial in range(100):

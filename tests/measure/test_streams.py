@@ -19,6 +19,11 @@ def test_classes_are_uniform_and_stay_for_the_dwell() -> None:
     assert frames / runs == pytest.approx(30, rel=0.1)
 
 
+def test_a_stream_begins_with_any_class() -> None:
+    first = [LABELS[sampled_stream(LABELS, 1, 1000, np.random.default_rng(seed))[0]] for seed in range(40)]
+    assert set(first) == {0, 1, 3, 4}
+
+
 def test_each_frame_is_a_random_image_of_its_class() -> None:
     indices = sampled_stream(LABELS, 20_000, 10, np.random.default_rng(1))
     assert set(indices.tolist()) == set(range(len(LABELS)))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,6 +63,34 @@ def test_rendered_faces_are_found_at_their_place(size: tuple[int, int], gray: bo
     assert finder.find(np.full(size, 120, np.uint8)) == []
 
 
+class Detector:
+    """What YuNet would find: two faces, the better one last, in pixels of what it is shown."""
+
+    def __init__(self, *given_to_it: Any) -> None:
+        self.least, self.seen = given_to_it[3], (0, 0)
+
+    def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802
+        self.seen = size
+
+    def detect(self, scene: np.ndarray) -> tuple[int, np.ndarray]:
+        assert scene.shape == (self.seen[1], self.seen[0], 3)
+        rows = np.zeros((2, 15), np.float32)
+        rows[0, [0, 1, 2, 3, 14]], rows[1, [0, 1, 2, 3, 14]] = (10, 20, 30, 40, 0.7), (50, 60, 10, 20, 0.9)
+        return 2, rows[rows[:, 14] >= self.least]
+
+
+@pytest.mark.parametrize(("size", "factor"), [((480, 640), 2), ((640, 480, 1), 2), ((120, 90, 3), 1)])
+def test_boxes_are_pixels_of_the_scene_and_the_best_comes_first(
+    size: tuple[int, ...], factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", Detector)
+    found = faces.FaceFinder("x.onnx", longest=320, score=0.6).find(np.zeros(size, np.uint8))
+    assert [np.divide(face.box, factor).tolist() for face in found] == [[50, 60, 60, 80], [10, 20, 40, 60]]
+    assert [face.score for face in found] == pytest.approx([0.9, 0.7])
+    (best,) = faces.FaceFinder("x.onnx", longest=320, score=0.8).find(np.zeros(size, np.uint8))
+    assert best == found[0]
+
+
 def test_a_path_or_the_variable_names_the_detector(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +101,9 @@ def test_a_path_or_the_variable_names_the_detector(
     assert faces.find_yunet(file) == file
     monkeypatch.setenv("EDGEMOTION_FACES", str(file))
     assert faces.find_yunet() == file
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"y")
+    assert faces.find_yunet(other) == other
 
 
 def test_nothing_is_downloaded_unasked(empty_cache: Path) -> None:
@@ -98,6 +130,8 @@ def test_a_download_is_kept_only_with_the_right_content(
     monkeypatch.setattr(faces, "YUNET_SHA256", hashlib.sha256(b"the detector").hexdigest())
     kept = faces.download_yunet()
     assert kept.read_bytes() == b"the detector" and faces.find_yunet() == kept
+    kept.write_bytes(b"half of the")
+    assert faces.download_yunet() == kept and kept.read_bytes() == b"the detector"
     served.unlink()
     assert faces.download_yunet() == kept
     kept.unlink()
