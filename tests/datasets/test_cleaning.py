@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgemotion.datasets.cleaning import Finding, clean, collect, fingerprint
 from edgemotion.datasets.images import Record
-from edgemotion.datasets.splits import Split, whole_boxes
+from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
 
 CLASSES = ["angry", "happy"]
@@ -19,14 +19,14 @@ POOL = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), dtype=np.uint8)
 
 
 def split_of(name: str, pictures: list[int], labels: list[int] | None = None) -> Split:
-    """Images of the pool by their numbers; ids are <split><place>."""
+    """Images of the pool by their numbers, each with a box of its own; ids are <split><place>."""
     return Split(
         images=POOL[pictures].reshape(-1, 2, 2, 1),
         labels=np.array(labels if labels is not None else [0] * len(pictures), np.int64),
         ids=[f"{name}{place}" for place in range(len(pictures))],
         leaked=np.zeros(len(pictures), bool),
         streams=np.zeros(len(pictures), np.int64),
-        boxes=whole_boxes(len(pictures)),
+        boxes=np.array([(0, 0, 1, (1 + number) / len(POOL)) for number in pictures], np.float32).reshape(-1, 4),
         classes=CLASSES,
     )
 
@@ -66,6 +66,7 @@ def test_the_training_split_stays_whole_on_request_and_val_yields() -> None:
     }
     # One stands in train, two in test.
     assert splits["val"].ids == ["val3"] and not splits["val"].leaked.any()
+    assert (splits["val"].boxes == split_of("val", [5]).boxes).all()
     assert counts["images"] == {"train": 4, "val": 1, "test": 3, "streams": 1}
     assert counts["leaks"]["dropped"] == {"train": 0, "val": 3}
     findings = clean(published(), drop_leaks=False)[1]

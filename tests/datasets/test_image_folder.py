@@ -128,16 +128,17 @@ def test_colour_is_rgb_and_gray_is_luma(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_any_size_are_brought_to_one(tmp_path: Path, channels: int) -> None:
-    checks = np.kron(np.array([[0, 255], [255, 0]], np.uint8), np.ones((4, 4), np.uint8))
+    large = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
     members = {
-        "train/sad/1.png": cv2.imencode(".png", checks)[1].tobytes(),
+        "train/sad/1.png": cv2.imencode(".png", large)[1].tobytes(),
         "val/sad/1.png": png(77, 3, 2),
         "test/sad/1.png": png(99, 4, 4),
     }
     splits, _ = collect(records(write_zip(tmp_path / "a.zip", members), channels), ["sad"], 4, 4, channels)
     assert all(split.images.shape[1:] == (4, 4, channels) for split in splits.values())
-    # Halving by area keeps each flat quarter.
-    assert splits["train"].images[0, :, :, 0].tolist() == [[0, 0, 255, 255]] * 2 + [[255, 255, 0, 0]] * 2
+    # A smaller image holds the mean of each area.
+    wanted = large.reshape(4, 4, 4, 4).mean((1, 3))
+    np.testing.assert_allclose(splits["train"].images[0, :, :, 0], wanted, rtol=0, atol=0.5)
     assert (splits["val"].images == 77).all()
     assert (splits["test"].images == 99).all()
 
@@ -188,14 +189,16 @@ def test_the_seed_and_the_pixels_draw_not_the_names(tmp_path: Path) -> None:
 
 
 def test_identical_pixels_stay_together_even_across_classes(tmp_path: Path) -> None:
-    members = one_folder({"a": 12, "b": 12})
-    for number in range(12):
+    members = one_folder({"a": 24, "b": 12})
+    for number in range(24):
         same = members[f"any/faces/a/{number}.png"]
         members |= {f"any/faces/a/copy{number}.png": same, f"any/faces/b/copy{number}.png": same}
     splits = drawn(records(write_zip(tmp_path / "a.zip", members)))
-    for number in range(12):
+    for number in range(24):
         assert len({splits[f"any/faces/{name}{number}.png"] for name in ("a/", "a/copy", "b/copy")}) == 1
-    assert set(splits.values()) == {"train", "val", "test"}
+    # Of 72 images 0.15 are eleven, and three groups of three the most that fit.
+    chosen = Counter(splits[f"any/faces/a/{number}.png"] for number in range(24))
+    assert chosen == {"train": 18, "val": 3, "test": 3}
 
 
 @given(

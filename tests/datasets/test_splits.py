@@ -52,7 +52,7 @@ def test_faces_are_cut_to_their_boxes_and_brought_back_to_size(tmp_path: Path) -
     # Of the image 8 wide, x from 0.25 to 0.75 is half 10 and half 20; enlarging mixes the two in the middle alone.
     write_split(tmp_path / "val", replace(one, boxes=np.array([[0.25, 0, 0.75, 0.5]], np.float32)))
     row = read_split(tmp_path / "val").images[0, 0, :, 0].tolist()
-    assert (row[:3], row[-3:], row) == ([10] * 3, [20] * 3, sorted(row))
+    assert (row[:3], row[-3:], row) == ([10] * 3, [20] * 3, sorted(row)) and 10 < row[3] < row[4] < 20
 
 
 def test_faces_are_cut_once() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import cv2
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgemotion import registry
-from edgemotion.datasets import synthetic
-from edgemotion.datasets.facs import EMOTIONS, NEUTRAL_BELOW, Identity
+from edgemotion.datasets import rendering, synthetic
+from edgemotion.datasets.facs import EMOTIONS, NEUTRAL_BELOW
 from edgemotion.datasets.synthetic import SHARES, WEIGHTS, apportion
 from edgemotion.errors import EdgemotionError
 
@@ -58,21 +58,6 @@ def test_splits_and_classes_have_their_shares(members: dict[str, bytes]) -> None
     assert {counts["train", emotion] for emotion in EMOTIONS if emotion != "disgust"} == {44, 45}
 
 
-def test_each_image_shows_its_emotion_and_now_and_then_a_stir(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[float] = []
-
-    def watch(identity: Identity, units: dict[int, float], *rest: object, **more: object) -> None:
-        shown.append(max(units.values(), default=0))
-
-    monkeypatch.setattr(synthetic, "render", watch)
-    for emotion in ("happy", "neutral"):
-        for number in range(100):
-            synthetic.render_image(emotion, 0, 1, number)
-    # Each action unit is within a quarter of the intensity that was drawn.
-    assert min(shown[:100]) >= 0.75 * NEUTRAL_BELOW
-    assert 0 < max(shown[100:]) < NEUTRAL_BELOW
-
-
 @pytest.mark.parametrize("weights", [SHARES, WEIGHTS])
 def test_counts_add_up_for_any_size(weights: dict[str, float]) -> None:
     assert all(sum(apportion(images, weights).values()) == images for images in range(500))
@@ -100,8 +85,6 @@ def test_streams_are_numbered_and_labelled(members: dict[str, bytes]) -> None:
 
 def test_people_of_a_split_stay_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Record who is drawn: the people of the splits and of the streams are disjoint, most pose several times."""
-    from edgemotion.datasets import rendering, synthetic
-
     drawn: list[object] = []
 
     def watched(identity, units, view, *, rng):  # type: ignore[no-untyped-def]
@@ -116,6 +99,29 @@ def test_people_of_a_split_stay_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path:
     # 8 images a person: 60 / 8 and 280 / 8 rounded up.
     assert [len(group) for group in groups] == [3, 8, 35, 8]
     assert len(set().union(*groups)) == 3 + 8 + 35 + 8
+
+
+def test_every_person_poses_several_emotions(members: dict[str, bytes]) -> None:
+    shown = defaultdict(set)
+    for split, emotion, number in (name.split("/") for name in members if not name.startswith("streams/")):
+        shown[split, int(number.removesuffix(".png")) // 8].add(emotion)
+    assert len(shown) == 35 + 8 + 8 and min(len(emotions) for emotions in shown.values()) > 1
+
+
+def test_an_image_shows_its_emotion_and_a_face_at_rest_stirs_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+
+    def watched(identity, units, view, *, rng):  # type: ignore[no-untyped-def]
+        drawn.append(max(units.values(), default=0))
+        return np.zeros((48, 48), np.uint8)
+
+    monkeypatch.setattr(synthetic, "render", watched)
+    for emotion in ("happy", "neutral"):
+        for number in range(100):
+            synthetic.render_image(emotion, seed=0, place=1, number=number)
+    # An action unit is up to a quarter weaker than its expression.
+    assert min(drawn[:100]) >= 0.75 * NEUTRAL_BELOW
+    assert 0 < max(drawn[100:]) < NEUTRAL_BELOW
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_names_may_be_a_mapping_of_numbers(tmp_path: Path) -> None:
         (b"0 0.9 0.5 0.4 0.5", (0.7, 0.25, 1, 0.75), "box outside of the image"),
         (b"0 48 48 96 96", WHOLE, "box outside of the image"),
         (b"0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.6 0.6\n1 0.5 0.5 0.3 0.3", (0.2, 0.2, 0.8, 0.8), "several boxes"),
+        (b"1 0.5 0.5 0.8 0.2\n0 0.5 0.5 0.4 0.8", (0.3, 0.1, 0.7, 0.9), "several boxes"),
         (b"9 0.5 0.5 1 1\n0 0.5 0.5 0.6 0.6", (0.2, 0.2, 0.8, 0.8), "class out of range"),
         (b"0 0.5 0.5 0.6 0.6\n0 0.5 0.5", (0.2, 0.2, 0.8, 0.8), "not five numbers"),
         (b"0.0 5e-1 .5 +0.6 0.6", (0.2, 0.2, 0.8, 0.8), ""),
