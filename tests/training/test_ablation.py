@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from scipy.stats import binomtest
@@ -20,6 +21,7 @@ from edgemotion.training import ablation, trained
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
+detection = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/detector_fixtures.py")))
 SPLITS = (given.split_of(300, seed=0), given.split_of(90, seed=1))
 DIGESTS: ablation.Digests = ({"images.npy": "a"}, {"images.npy": "b"})
 SMALL = [
@@ -55,6 +57,8 @@ def test_a_change_that_ruins_the_recipe_shows() -> None:
     assert ruined["changes"] == {"train.learning_rate": 1e-9} and ruined["seeds"] == [1, 2] and ruined["epochs"] == 3
     text = ablation.markdown(table)
     assert f"| recipe | {100 * recipe['val_top1']:.1f} % |  |  |" in text and "3 epochs each, 2 seeds" in text
+    low, gain, high = (100 * number for number in (ruined["gain_ci"][0], ruined["gain"], ruined["gain_ci"][1]))
+    assert f" % | {gain:+.1f} [{low:+.1f}, {high:+.1f}] |  |" in text
 
 
 def test_finished_trainings_are_not_repeated() -> None:
@@ -138,6 +142,37 @@ def test_other_data_and_every_seed_are_trained(monkeypatch: pytest.MonkeyPatch) 
     for digests in (DIGESTS, (other, DIGESTS[1]), (DIGESTS[0], other)):
         ablation.ablate(settings_of({}, "ablation.seeds=[1,2]"), SPLITS, digests, Path("cache"))
     assert seeds == [1, 2] * 3
+
+
+def small_training(settings: Settings, digests: ablation.Digests = DIGESTS) -> tuple[network.Network, Path]:
+    splits = given.split_of(32, seed=0), given.split_of(30, seed=1)
+    found, _, path = trained.train_network(
+        "train", settings.model, settings.train, splits, digests, seed=1, threads=settings.threads
+    )
+    return found, path
+
+
+def test_other_data_has_another_checkpoint() -> None:
+    settings, other = settings_of({}, "train.epochs=1"), {"images.npy": "c"}
+    found = [small_training(settings, digests)[1] for digests in (DIGESTS, (other, DIGESTS[1]), (DIGESTS[0], other))]
+    assert len(set(found)) == 3
+
+
+def test_every_teacher_teaches() -> None:
+    settings, states = settings_of({}, "train.epochs=1", "teacher.count=2", "train.distill.teacher=ensemble"), []
+    for seed in (1, 2):
+        teacher = replace(given.network_of(seed=seed), classes=given.CLASSES)
+        network.save(f"models/teachers/teacher_{seed}", teacher, [])
+        found, _ = small_training(settings)
+        states.append(found.module.state_dict()["head.weight"])
+    assert not torch.equal(*states)
+
+
+def test_a_detector_cannot_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("models/teachers/teacher_1").mkdir(parents=True)
+    monkeypatch.setattr(network, "load", lambda folder: detection.tiny_network())
+    with pytest.raises(EdgemotionError, match=r"teacher_1 is a detector, which cannot teach a classifier$"):
+        trained.load_teachers("ensemble", detection.CLASSES)
 
 
 def test_other_teachers_are_another_recipe() -> None:

@@ -297,11 +297,17 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: Path) -> None:
+def spoil(module: nn.Module) -> None:
+    """Statistics that training does not read, but validation does."""
+    module.get_buffer("stem.1.running_var").fill_(np.nan)
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 1e30}, {"after_step": spoil}])
+def test_a_training_that_diverges_ends_and_keeps_no_checkpoint_of_it(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(
         EdgemotionError, match=r"^the loss is no longer finite in epoch 1; lower this training's learning rate"
     ):
-        train(tmp_path, learning_rate=1e30)
+        train(tmp_path, **change)
     assert not (tmp_path / "train.pt").exists()
 
 
