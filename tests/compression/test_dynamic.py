@@ -37,8 +37,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return job_of(tmp_path_factory.mktemp("source"), given.network_of())
 
 
-def quantize(job: Job, method: str = "dynamic") -> onnx.ModelProto:
-    quantized = registry.call("quantize", method, job, args={"per_channel": True})
+def quantize(job: Job, method: str = "dynamic", per_channel: bool = True) -> onnx.ModelProto:
+    quantized = registry.call("quantize", method, job, args={"per_channel": per_channel})
     assert isinstance(quantized, Quantized) and quantized.notes == {}
     return quantized.model
 
@@ -49,6 +49,17 @@ def test_stores_int8_weights_and_keeps_the_answers(job: Job) -> None:
     assert {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"} <= found and not found & {"Conv", "Gemm"}
     expected = run_logits(onnx.load(job.parent.model_path), IMAGES, threads=1)
     assert np.corrcoef(run_logits(model, IMAGES, threads=1).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(("per_channel", "shape"), [(True, [3]), (False, [])])
+def test_a_linear_layer_has_one_scale_a_channel_where_told(job: Job, per_channel: bool, shape: list[int]) -> None:
+    tensors = {tensor.name: list(tensor.dims) for tensor in quantize(job, per_channel=per_channel).graph.initializer}
+    scales = {name: dims for name, dims in tensors.items() if name.endswith("_scale")}
+    # ConvInteger knows no scale a channel.
+    assert len(scales) == 8
+    assert {name: dims for name, dims in scales.items() if dims or "head" in name} == {
+        "network.head.weight_Transposed_scale": shape
+    }
 
 
 def test_an_answer_does_not_hang_on_the_rest_of_the_batch(job: Job, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_logits_are_the_mean_of_both_and_probabilities_follow(job: Job, count: i
 
 @pytest.mark.parametrize("shift", [1, 3])
 def test_a_shift_adds_both_images_moved_to_each_corner(job: Job, shift: int) -> None:
-    image = given.patterned(1, seed=3)[0][0]
+    image = given.patterned(1, seed=3)[0][0][: job.parent.height]
     corners = [moved(image, down, right) for down in (shift, -shift) for right in (shift, -shift)]
     views = np.stack([turned for view in (image, *corners) for turned in (view, view[:, ::-1])])
     expected = run_model(onnx.load(job.parent.model_path), views, 1, ["logits"])[0].mean(0)
@@ -72,6 +72,15 @@ def test_a_shift_adds_both_images_moved_to_each_corner(job: Job, shift: int) -> 
     np.testing.assert_allclose(run_model(found.model, image[None], 1, ["logits"])[0][0], expected, atol=1e-5)
     onnx.checker.check_model(found.model, full_check=True)
     assert found.passes == len(views) == 10
+
+
+def test_a_wide_image_is_moved_within_its_own_sides(exported: Job, tmp_path: Path) -> None:
+    model = onnx.load(exported.parent.model_path)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 10
+    onnx.save(model, tmp_path / "model.onnx")
+    size = exported.parent.info["input"] | {"height": 10}
+    wide = Variant(tmp_path, exported.parent.info | {"input": size})
+    test_a_shift_adds_both_images_moved_to_each_corner(replace(exported, parent=wide), 2)
 
 
 def test_a_negative_shift_is_refused(exported: Job) -> None:

@@ -1,5 +1,7 @@
 """Pixels as the integers of a normalised image: the same answers for every level, without arithmetic on each pixel."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -115,6 +117,13 @@ def stem(
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
+def with_attribute(model: onnx.ModelProto, **given: Any) -> onnx.ModelProto:
+    """The same with another attribute of its convolution."""
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    conv.attribute.extend(helper.make_attribute(*entry) for entry in given.items())
+    return model
+
+
 def photos(model: onnx.ModelProto) -> np.ndarray:
     shape = [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
     return np.random.default_rng(2).integers(0, 256, (3, *shape[1:]), dtype=np.uint8)
@@ -152,6 +161,9 @@ def test_blocks_are_pixels_too() -> None:
         pytest.param(stem(5, 1), id="does not halve"),
         pytest.param(stem(3, 1, stride=1), id="stride 1"),
         pytest.param(stem(6, 2, size=(12, 7)), id="odd width"),
+        pytest.param(stem(6, 2, size=(13, 8)), id="odd height"),
+        pytest.param(with_attribute(stem(6, 2), group=3), id="groups"),
+        pytest.param(with_attribute(stem(6, 2, size=(24, 24)), dilations=[2, 2]), id="dilated"),
         pytest.param(graph([110.0], [50.0]), id="no convolution"),
     ],
 )

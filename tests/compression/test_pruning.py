@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import nn
 
 from edgemotion.compression import pruning
-from edgemotion.compression.pruning import prune_and_tune
+from edgemotion.compression.pruning import plan_tuning, prune_and_tune
 from edgemotion.errors import EdgemotionError
-from edgemotion.networks.network import Network
-from edgemotion.settings import Distill, Prune
+from edgemotion.networks.network import NETWORKS, Network, save
+from edgemotion.settings import Distill, Prune, load
 
 ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
@@ -74,3 +75,38 @@ def test_the_gradients_are_those_of_the_mean_loss() -> None:
     # The gradient of cross-entropy by the last bias: how far the probabilities lie from the labels, in the mean.
     wanted = (logits.softmax(1) - nn.functional.one_hot(torch.from_numpy(SPLITS[0].labels), 3)).mean(0)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_each_round_prunes_its_share_and_trains_from_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+
+    def fit(module: nn.Module, *_: object, seed: int, teachers: list[Network], **__: object) -> Any:
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        zero = torch.cat([layer.weight.flatten() == 0 for layer in layers]).float().mean()
+        assert all(parameter.requires_grad for parameter in module.parameters())
+        rounds.append((float(zero), seed, len(teachers)))
+        # As the average of a training is returned.
+        return module.requires_grad_(False), [{"epoch": 1}]
+
+    monkeypatch.setattr(pruning, "fit", fit)
+    dense = given.network_of()
+    save(NETWORKS / "fp32", dense, [])
+    distill = Distill("dense", 0.5, 2.0)
+    chosen = Prune("unstructured", rounds=2, epochs=1, learning_rate=0.01, distill=distill, args={"sparsity": 0.8})
+    identity = {"precision": "fp32", "seed": 4}
+    _, history, checkpoints = prune_and_tune("sparse", dense, SPLITS, chosen, given.train_settings(), identity=identity)
+    assert rounds == [(pytest.approx(0.4, abs=1e-3), 4, 1), (pytest.approx(0.8, abs=1e-3), 5, 1)]
+    assert [row["epoch"] for row in history] == [1, 2] and len(set(checkpoints)) == 2
+
+
+def test_a_pruned_network_hangs_on_the_dense_one_and_learns_in_every_part() -> None:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        settings = load(compose("config", ["train.freeze=[stem]", "train.device=cpu"]))
+    chosen = Prune("unstructured", rounds=1, epochs=3, learning_rate=0.02, distill=Distill("dense", 0.5, 2.0), args={})
+    identities = []
+    for seed in (1, 2):
+        save(NETWORKS / "fp32", given.network_of(seed=seed), [])
+        tuning, identity = plan_tuning(chosen, settings)
+        identities.append(identity)
+    assert (tuning.freeze, tuning.distill, tuning.epochs, tuning.learning_rate) == ([], chosen.distill, 3, 0.02)
+    assert identities[0]["dense_sha256"] != identities[1]["dense_sha256"]

@@ -113,6 +113,12 @@ def test_a_qdq_graph_answers_as_in_onnx_runtime(static: tuple[Job, Quantized]) -
     assert np.abs(found - expected).mean() < 0.002 * np.ptp(expected)
 
 
+def test_one_scale_a_tensor_answers_as_in_onnx_runtime(job: Job) -> None:
+    model = registry.call("quantize", "static", job, args=ARGS["static"] | {"per_channel": [False]}).model
+    found, expected = answers(OnnxModule(model, weights_of(job)), VAL.images), run_logits(model, VAL.images, threads=1)
+    assert np.abs(found - expected).mean() < 0.002 * np.ptp(expected)
+
+
 def test_what_was_not_trained_is_stored_as_static_had_it(static: tuple[Job, Quantized]) -> None:
     job, quantized = static
     stored = onnx.ModelProto.FromString(quantized.model.SerializeToString())
@@ -125,15 +131,16 @@ def test_what_was_not_trained_is_stored_as_static_had_it(static: tuple[Job, Quan
 
 
 def graph_of(nodes: list[onnx.NodeProto], weights: dict[str, Any]) -> onnx.ModelProto:
-    """Nodes from `pixels` float [N,2,8,8] to `features`, and a Gemm to the logits."""
+    """Nodes from `nchw` uint8 or `pixels` float, both [N,2,8,8], to `features`, and a Gemm to the logits."""
     first = [
         helper.make_node("Transpose", ["images"], ["nchw"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["nchw"], ["pixels"], to=TensorProto.FLOAT),
     ]
     last = [
         helper.make_node("Flatten", ["features"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "matrix"], ["logits"], alpha=0.5),
+        helper.make_node("Gemm", ["flat", "matrix", "offset"], ["logits"], alpha=0.5, beta=2.0),
     ]
+    weights = weights | {"offset": np.array([10, 20, 30], np.float32)}
     graph = helper.make_graph(
         [*first, *nodes, *last],
         "one",
@@ -148,6 +155,7 @@ def graph_of(nodes: list[onnx.NodeProto], weights: dict[str, Any]) -> onnx.Model
     ("operator", "constants", "attributes", "size"),
     [
         ("AveragePool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 32),
+        ("AveragePool", [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, 128),
         ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, 32),
         ("GlobalAveragePool", [], {}, 2),
         ("ReduceMean", [np.array([2, 3])], {}, 2),
@@ -177,12 +185,36 @@ def test_operators_answer_as_in_onnx_runtime(
     [
         ("Erf", {}, "the_node is a Erf, which quantization-aware training does not know; use static"),
         ("MaxPool", {"kernel_shape": [3, 3], "pads": [0, 0, 1, 1]}, r"pads by \[0, 0, 1, 1\].*both sides equally"),
+        ("MaxPool", {"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}, r"pads by \[0, 0, 0, 0\].*both sides equally"),
     ],
 )
 def test_what_it_does_not_know(operator: str, attributes: dict[str, Any], message: str) -> None:
     node = helper.make_node(operator, ["pixels"], ["features"], name="the_node", **attributes)
     with pytest.raises(EdgemotionError, match=message):
         answers(OnnxModule(graph_of([node], {"matrix": np.ones((128, 3), np.float32)})), np.zeros((1, 8, 8, 2), "u1"))
+
+
+def test_what_lies_beyond_a_range_is_cut_off_as_in_onnx_runtime() -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["pixels", "scale", "zero_point"], ["levels"]),
+        helper.make_node("DequantizeLinear", ["levels", "scale", "zero_point"], ["features"]),
+    ]
+    weights = {"scale": np.float32(0.5), "zero_point": np.uint8(100)}
+    # Of the pixels up to 255 those above 77.5.
+    model = graph_of(nodes, weights | {"matrix": random.normal(size=(128, 3)).astype(np.float32)})
+    images = random.integers(0, 256, (5, 8, 8, 2)).astype(np.uint8)
+    np.testing.assert_allclose(answers(OnnxModule(model), images), run_logits(model, images, 1), rtol=1e-4, atol=1e-3)
+
+
+def test_augmented_pixels_are_rounded_as_a_camera_does() -> None:
+    random = np.random.default_rng(0)
+    node = helper.make_node("DequantizeLinear", ["nchw", "scale", "zero_point"], ["features"])
+    weights = {"scale": np.float32(0.5), "zero_point": np.uint8(100)}
+    module = OnnxModule(graph_of([node], weights | {"matrix": random.normal(size=(128, 3)).astype(np.float32)}))
+    images = torch.from_numpy(random.integers(1, 255, (5, 2, 8, 8))).float()
+    between = images + torch.from_numpy(random.uniform(-0.4, 0.4, images.shape)).float()
+    torch.testing.assert_close(module(between), module(images))
 
 
 def test_gradients_are_those_of_the_paper() -> None:
@@ -287,10 +319,37 @@ def test_the_same_bytes_twice_and_after_a_kill(job: Job, checkpoints: Path, monk
 
 
 def test_another_start_or_setting_is_another_training(job: Job) -> None:
-    runs = [{}, {"learning_rate": 0.02}, {"distill_weight": 0.0}, {"fake_quantize": False}]
+    runs: list[dict[str, Any]] = [{}, {"learning_rate": 0.02}, {"distill_weight": 0.0}, {"fake_quantize": False}]
+    runs.append({"distill_temperature": 1.0})
     digests = [given.model_digest(qat(job, epochs=1, **args).model) for args in runs]
     digests.append(given.model_digest(qat(replace(job, seed=8), epochs=1).model))
     assert len(set(digests)) == len(digests)
+
+
+def test_only_the_same_training_has_the_same_checkpoint(job: Job) -> None:
+    source = onnx.load(job.parent.model_path)
+    changed = onnx.ModelProto.FromString(source.SerializeToString())
+    tensor = next(tensor for tensor in changed.graph.initializer if tensor.name.endswith("head.weight"))
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 2, tensor.name))
+    few, fewer = (replace(TRAIN, images=TRAIN.images[:n], labels=TRAIN.labels[:n]) for n in (32, 31))
+    job = replace(job, train=few, val=few, train_settings=replace(job.train_settings, epochs=1))
+    other = replace(job.train_settings, momentum=0.5)
+    jobs = [job, job, replace(job, train_settings=other), replace(job, seed=8), replace(job, val=fewer)]
+    paths = [tune(given_job, source)[2] for given_job in jobs] + [tune(job, changed)[2]]
+    assert paths[0] == paths[1] and len(set(paths)) == 5
+
+
+def test_what_was_frozen_in_the_network_s_own_training_learns(job: Job) -> None:
+    frozen = replace(job, train_settings=replace(job.train_settings, freeze=["stem"]))
+    assert given.model_digest(qat(frozen, epochs=1).model) == given.model_digest(qat(job, epochs=1).model)
+
+
+def test_a_file_that_answers_otherwise_than_it_was_trained_is_refused(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemotion.compression.qat.MIN_AGREEMENT", 1.1)
+    with pytest.raises(EdgemotionError, match=r"name the same class on only (9\d\.\d|100\.0)% of val; lower quantize"):
+        qat(job, epochs=1)
 
 
 def test_training_repairs_coarse_ranges(job: Job) -> None:
@@ -353,6 +412,8 @@ def test_what_it_refuses(job: Job) -> None:
         qat(job, learning_rate=-0.1)
     with pytest.raises(EdgemotionError, match=r"args\.distill_weight is 1\.5; qat needs 0 to 1$"):
         qat(job, distill_weight=1.5)
+    with pytest.raises(EdgemotionError, match=r"args\.distill_temperature is 0\.05; qat needs at least 0\.1$"):
+        qat(job, distill_temperature=0.05)
     with pytest.raises(EdgemotionError, match="quantize static has no argument 'bits'"):
         qat(job, static=ARGS["static"] | {"bits": 4})
     with pytest.raises(EdgemotionError, match="fp32 is a detector, and qat trains classifiers"):

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 given = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/torch_fixtures.py")))
 SETTINGS = [
     "threads=1", "compression=quantized", "quantize.int8_static.args.calibration_images=300", "train.device=cpu",
-    "+quantize@quantize.int8_qat=qat", "quantize.int8_qat.args.epochs=1",
+    # Another one than that of the default settings.
+    "seed=7", "+quantize@quantize.int8_qat=qat", "quantize.int8_qat.args.epochs=1",
     "quantize.int8_qat.args.static.calibration_images=300",
 ]  # fmt: skip
 VARIANTS = Path("models/variants")

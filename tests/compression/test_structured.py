@@ -79,6 +79,34 @@ def test_keeps_the_channels_of_large_magnitude() -> None:
     assert torch.equal(module[0].weight, wanted)
 
 
+class Joined(nn.Module):
+    """Two convolutions side by side, whose channels a third reads one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Of these widths both lose a channel at once after others have gone, and the left one first.
+        self.left, self.right, self.both = nn.Conv2d(1, 14, 3), nn.Conv2d(1, 8, 3), nn.Conv2d(22, 8, 3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        joined = torch.cat([self.left(images).relu(), self.right(images).relu()], 1)
+        return self.head(self.both(joined).relu().mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_channels_that_are_always_zero_go_and_no_answer_changes() -> None:
+    torch.manual_seed(0)
+    module = Joined()
+    with torch.no_grad():
+        for layer in (module.left, module.right, module.both):
+            layer.weight[0::2] *= 10
+            layer.weight[1::2], layer.bias[1::2] = 0, 0
+    images = torch.randn(4, 1, 16, 16)
+    before = module(images)
+    prune(module, deepcopy(module), macs_ratio=0.7, round_to=1)
+    assert 7 <= module.left.out_channels < 14 and module.right.out_channels == module.both.out_channels == 4
+    torch.testing.assert_close(module(images), before)
+
+
 def test_the_same_network_twice() -> None:
     torch.testing.assert_close(pruned(0.5).state_dict(), pruned(0.5).state_dict(), rtol=0, atol=0)
 
