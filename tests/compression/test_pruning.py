@@ -86,7 +86,7 @@ def test_each_round_prunes_its_share_and_trains_from_a_seed_of_its_own(monkeypat
         assert all(parameter.requires_grad for parameter in module.parameters())
         rounds.append((float(zero), seed, len(teachers)))
         # As the average of a training is returned.
-        return module.requires_grad_(False), [{"epoch": 1}]
+        return module.to(memory_format=torch.channels_last).requires_grad_(False), [{"epoch": 1}]
 
     monkeypatch.setattr(pruning, "fit", fit)
     dense = given.network_of()

@@ -22,6 +22,8 @@ def unstructured(
 
     if not 0 < sparsity < 1:
         raise EdgemotionError(f"sparsity is {sparsity}; it is the share of weights to zero, between 0 and 1")
+    # A round of training leaves weights channels last, which torch's pruning cannot flatten.
+    module.to(memory_format=torch.contiguous_format)
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     prune.global_unstructured(
         [(layer, "weight") for layer in layers.values()], pruning_method=prune.L1Unstructured, amount=share * sparsity
