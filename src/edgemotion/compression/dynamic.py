@@ -11,7 +11,10 @@ from edgemotion.registry import register
 
 @register("quantize")
 def dynamic(job: Job, *, per_channel: bool) -> Quantized:
-    """Dynamic int8: weights are stored as int8, activation ranges are measured at each inference."""
+    """Dynamic int8: weights are stored as int8, activation ranges are measured at each inference.
+
+    `per_channel` gives linear layers one scale a channel; ONNX Runtime's integer convolution has one a tensor.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source = job.parent.model_path
