@@ -233,11 +233,16 @@ def test_a_signal_ends_the_loop_with_complete_files(
 
 
 def test_a_second_signal_does_what_it_did_before() -> None:
-    with pytest.raises(KeyboardInterrupt), loop.stopped_by_signals(SimpleNamespace(stop=lambda: None)) as reasons:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert reasons == ["stopped by SIGINT"]
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+    # A shell lets what it starts in the background ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), loop.stopped_by_signals(SimpleNamespace(stop=lambda: None)) as reasons:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert reasons == ["stopped by SIGINT"]
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert reasons == ["stopped by SIGINT"]
 
 

@@ -132,7 +132,7 @@ def test_every_variant_runs_and_knows_its_origin(finished: Path, name: str, pare
     assert list(info) == [
         "name", "task", "parent", "method", "settings", "network", "weights_sha256", "classes", "input", "parity",
         "gates", "parameters", "macs", "threads", "data_sha256", "val_sha256", "opset", "temperature", "size_bytes",
-        "compressed_bytes", "sha256", *made,
+        "compressed_bytes", "sha256", "made_with", *made,
     ]  # fmt: skip
     assert (info["name"], info["parent"], info["method"]) == (name, parent, method)
     assert info["input"] == {"layout": "NHWC", "dtype": "uint8", "height": 16, "width": 16, "channels": 1}
