@@ -113,6 +113,7 @@ def test_errors_call_the_archive_by_its_title(tmp_path: Path) -> None:
     value=st.integers(0, 255),
 )
 @example(compression=zipfile.ZIP_LZMA, place=0.89453125, value=0)  # cuts test/sad/2.png to test/, a folder's name
+@example(compression=zipfile.ZIP_STORED, place=0.9632196162046909, value=0)  # cuts val/sad/3.png to no name at all
 def test_one_damaged_byte_never_changes_a_digest_unnoticed(
     tmp_path_factory: pytest.TempPathFactory, compression: int, place: float, value: int
 ) -> None:

@@ -90,8 +90,8 @@ def content_digest(path: Path | str, title: str | None = None) -> str:
     digest = hashlib.sha256()
     with opened(path, title) as zipped:
         for member in sorted(zipped.infolist(), key=lambda member: member.filename):
-            # A damaged name may look like a folder's; only what is empty may pass unread.
-            if not member.is_dir() or member.file_size:
+            # A damaged name may look like a folder's, or be empty; only an empty folder may pass unread.
+            if member.file_size or not member.filename.endswith("/"):
                 content = hashlib.sha256(zipped.read(member)).hexdigest()
                 digest.update(f"{member.filename}\0{content}\n".encode())
     return digest.hexdigest()
