@@ -280,3 +280,14 @@ def test_a_study_without_its_page_is_refused(settings: Settings) -> None:
     write_json("reports/pareto/front.json", {"weights_sha256": weights})
     with pytest.raises(EdgemotionError, match=r"^reports/pareto/front.md is missing, which belongs to reports/pareto/"):
         publish("demo")
+
+
+def test_a_front_that_another_budget_judged_is_refused(settings: Settings) -> None:
+    front = {"weights_sha256": read_json("models/variants/fp32/model_info.json")["weights_sha256"]}
+    for name in ("front.md", "pareto.png"):
+        write_text(Path("reports/pareto") / name, "of the front\n")
+    write_json("reports/pareto/front.json", front | {"select": asdict(settings.select) | {"max_size_mb": 9.0}})
+    with pytest.raises(EdgemotionError, match=r"^reports/pareto/front.json was judged by another select than this run"):
+        publish("demo")
+    write_json("reports/pareto/front.json", front | {"select": asdict(settings.select)})
+    assert read_json(publish("demo") / "front.json")["select"] == asdict(settings.select)

@@ -109,6 +109,7 @@ def test_begins_with_the_ends_and_writes_what_it_measured(project: Path) -> None
     assert rows[1]["p50_ratio_ci"][0] <= rows[1]["p50_ratio"] <= rows[1]["p50_ratio_ci"][1]
     content = json.loads(Path("reports/pareto/front.json").read_text())
     assert content["trials"] == rows and content["networks"]["fp32"]["epochs"] == 7
+    assert content["select"] == dataclasses.asdict(settings_of().select)
     table = Path("reports/pareto/front.md").read_text()
     assert "Epochs of training: fp32 7;" in table
     assert table.count("\n| ") == 1 + sum(row["front"] for row in rows) and f"{len(rows)} trials, " in table

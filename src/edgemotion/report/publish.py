@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,24 @@ def publish(name: str, root: Path | str = ".") -> Path:
 
 
 def studies(root: Path, given: settings.Settings) -> list[str]:
-    """The files of the studies of this run; EdgemotionError for one of another recipe, data or network."""
+    """The files of the studies of this run; EdgemotionError for one of another recipe, data, network or budget."""
     from edgemotion.training.ablation import subject
 
     info = read_json(root / "models/variants/fp32/model_info.json")
     origins = (subject(given, (info["data_sha256"], info["val_sha256"])), info["weights_sha256"])
-    found = []
+    limits, found = asdict(given.select), []
     for path, (key, others) in STUDIES.items():
         if not (root / path).is_file():
             continue
-        if lookup(read_json(root / path), key) not in origins:
+        study = read_json(root / path)
+        if lookup(study, key) not in origins:
             raise EdgemotionError(
                 f"{root / path} is of another recipe, data or network than this run; make it again or remove it"
+            )
+        # A front is judged by the gates of select.
+        if study.get("select", limits) != limits:
+            raise EdgemotionError(
+                f"{root / path} was judged by another select than this run's; judge it anew: `invoke pareto --trials 0`"
             )
         for name in others:
             if not (root / name).is_file():

@@ -1,6 +1,7 @@
 """Measured trials in; reports/pareto/ with table and figure, and a compression config of the kept variants, out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def write(bench: Bench, rows: Sequence[Row]) -> list[Row]:
         "split": "val",
         "weights_sha256": bench.parents[FP32].variant.info["weights_sha256"],
         "environment": describe(settings.profile.threads),
+        "select": asdict(settings.select),
         "protocol": {"rounds": settings.pareto.rounds, "warmup": settings.profile.warmup, "note": NOTE},
         "networks": {
             name: {
