@@ -16,7 +16,7 @@ import pytest
 
 from edgemotion.camera import Video, describe, loop, main, run
 from edgemotion.camera.feed import Frame
-from edgemotion.camera.recording import filming
+from edgemotion.camera.recording import filming, tabulating
 from edgemotion.camera.report import Notes
 from edgemotion.camera.watcher import Watcher
 from edgemotion.errors import EdgemotionError
@@ -244,6 +244,12 @@ def test_a_second_signal_does_what_it_did_before() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert reasons == ["stopped by SIGINT"]
+
+
+def test_a_class_may_be_called_as_a_column_is(tmp_path: Path) -> None:
+    with tabulating(tmp_path / "t.csv", ["truth", "calm"]):
+        pass
+    assert (tmp_path / "t.csv").read_text().endswith(",smoothed,truth_score,calm_score,latency_ms,truth\n")
 
 
 def test_the_limit_ends_it(champion: Path, finder: Any, make_square: Scene, make_slides: Any) -> None:

@@ -14,8 +14,10 @@ from edgemotion.camera.feed import Frame
 from edgemotion.camera.tracks import Track
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import replacing
+from edgemotion.runtime.table import score_columns
 
-COLUMNS = ("frame", "time_s", "face", "x1", "y1", "x2", "y2", "raw", "smoothed")
+# Before and after those of the classes.
+COLUMNS, LAST = ("frame", "time_s", "face", "x1", "y1", "x2", "y2", "raw", "smoothed"), ("latency_ms", "truth")
 
 
 @contextmanager
@@ -52,10 +54,10 @@ def filming(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
 
 @contextmanager
 def tabulating(path: Path, classes: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that appends a row: COLUMNS, each class' smoothed score, latency_ms and truth."""
+    """Yield a function that appends a row: COLUMNS, each class' smoothed score, and LAST."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*COLUMNS, *classes, "latency_ms", "truth"))
+        writer.writerow((*COLUMNS, *score_columns(classes, (*COLUMNS, *LAST)), *LAST))
         yield writer.writerow
 
 

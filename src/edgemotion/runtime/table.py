@@ -24,11 +24,13 @@ OTHERS = ("file", "frame", "x1", "y1", "x2", "y2", "label", "smoothed_label", "u
 Row = dict[str, Any]
 
 
-class Reader:
-    """A champion that fills rows: file, frame, the face's box, labels, and the probability of every class.
+def score_columns(classes: Sequence[str], others: Sequence[str]) -> list[str]:
+    """A table's columns of class scores: the classes' names, all with `_score` where one is among the `others`."""
+    return [f"{name}_score" for name in classes] if set(classes) & set(others) else list(classes)
 
-    A class' column has its name; where one class has the name of another column, all of them end in `_score`.
-    """
+
+class Reader:
+    """A champion that fills rows: file, frame, the face's box, labels, and the probability of every class."""
 
     def __init__(self, champion: Path, faces: Path | None, scene: bool, threads: int) -> None:
         """With `scene` or `faces` YuNet finds the faces of an image; otherwise the whole image is one face crop."""
@@ -39,7 +41,7 @@ class Reader:
         # As datasets are read: of a JPEG the gray image is its luma, which no conversion from colour rounds.
         gray = self.classifier.variant.channels == 1 and self.finder is None
         self.flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
-        self.scores = [f"{name}_score" if set(OTHERS) & set(self.classes) else name for name in self.classes]
+        self.scores = score_columns(self.classes, OTHERS)
         self.columns = [*OTHERS, *self.scores]
 
     def read(self, path: Path) -> np.ndarray | None:
