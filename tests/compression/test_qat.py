@@ -319,8 +319,13 @@ def test_the_same_bytes_twice_and_after_a_kill(job: Job, checkpoints: Path, monk
 
 
 def test_another_start_or_setting_is_another_training(job: Job) -> None:
-    runs: list[dict[str, Any]] = [{}, {"learning_rate": 0.02}, {"distill_weight": 0.0}, {"fake_quantize": False}]
-    runs.append({"distill_temperature": 1.0})
+    runs = [
+        {},
+        {"learning_rate": 0.02},
+        {"distill_weight": 0.0},
+        {"distill_temperature": 1.0},
+        {"fake_quantize": False},
+    ]
     digests = [given.model_digest(qat(job, epochs=1, **args).model) for args in runs]
     digests.append(given.model_digest(qat(replace(job, seed=8), epochs=1).model))
     assert len(set(digests)) == len(digests)

@@ -57,7 +57,7 @@ def tabulating(path: Path, classes: Sequence[str]) -> Iterator[Callable[[Sequenc
     """Yield a function that appends a row: COLUMNS, each class' smoothed score, and LAST."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*COLUMNS, *score_columns(classes, (*COLUMNS, *LAST)), *LAST))
+        writer.writerow((*COLUMNS, *score_columns(classes, (*COLUMNS, *LAST)).values(), *LAST))
         yield writer.writerow
 
 

@@ -24,9 +24,10 @@ OTHERS = ("file", "frame", "x1", "y1", "x2", "y2", "label", "smoothed_label", "u
 Row = dict[str, Any]
 
 
-def score_columns(classes: Sequence[str], others: Sequence[str]) -> list[str]:
-    """A table's columns of class scores: the classes' names, all with `_score` where one is among the `others`."""
-    return [f"{name}_score" for name in classes] if set(classes) & set(others) else list(classes)
+def score_columns(classes: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """A table's column of each class' score: the class' name, with `_score` where any class is among the `others`."""
+    ending = "_score" if set(classes) & set(others) else ""
+    return {name: f"{name}{ending}" for name in classes}
 
 
 class Reader:
@@ -41,8 +42,8 @@ class Reader:
         # As datasets are read: of a JPEG the gray image is its luma, which no conversion from colour rounds.
         gray = self.classifier.variant.channels == 1 and self.finder is None
         self.flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
-        self.scores = score_columns(self.classes, OTHERS)
-        self.columns = [*OTHERS, *self.scores]
+        self.score_columns = score_columns(self.classes, OTHERS)
+        self.columns = [*OTHERS, *self.score_columns.values()]
 
     def read(self, path: Path) -> np.ndarray | None:
         """Decode a file to uint8 [H,W,3] BGR, or [H,W] for a crop of a gray champion; None for one that is no image."""
@@ -70,7 +71,7 @@ class Reader:
             "label": found.label,
             "smoothed_label": "" if smoothed is None else self.classes[int(smoothed.argmax())],
             "uncertain": scores[found.label] < self.card.certain_from,
-            **{column: round(score, 6) for column, score in zip(self.scores, scores.values(), strict=True)},
+            **{self.score_columns[name]: round(score, 6) for name, score in scores.items()},
         }
 
 
@@ -124,9 +125,7 @@ def film_rows(path: Path, reader: Reader) -> Iterator[Row]:
 
 def show(row: Row, reader: Reader) -> str:
     """A row as one line: the label, how sure it is, and the other classes in order."""
-    scores = sorted(
-        ((row[column], name) for column, name in zip(reader.scores, reader.classes, strict=True)), reverse=True
-    )
+    scores = sorted(((row[column], name) for name, column in reader.score_columns.items()), reverse=True)
     mark = " (uncertain)" if row["uncertain"] else ""
     place = f"  at {row['x1']:.0f},{row['y1']:.0f}-{row['x2']:.0f},{row['y2']:.0f}" if reader.finder else ""
     rest = ", ".join(f"{name} {score:.1%}" for score, name in scores[1:])
