@@ -4,19 +4,15 @@ A new dataset, network, compression method or corruption is one decorated functi
 kind; the folder is imported on first use, so no other file changes.
 """
 
-import copy
-import dataclasses
-import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, ValidationError, create_model
 
-from edgemotion.errors import EdgemotionError, first_line
+from edgemotion.errors import EdgemotionError
 
 FOLDERS = {
     "source": "edgemotion.datasets",
@@ -52,39 +48,35 @@ def names(kind: str) -> list[str]:
 
 
 def call(kind: str, name: str, *given: Any, args: Mapping[str, Any], **known: Any) -> Any:
-    """Call an entry with the program's own arguments and the user's `args`, the latter checked by its signature.
+    """Call an entry with the program's own arguments and the user's `args`; EdgemotionError as in `check`."""
+    checked = check(kind, name, args, known)
+    return _entries[kind][name](*given, **known, **checked)
+
+
+def check(kind: str, name: str, args: Mapping[str, Any], known: Iterable[str] = ()) -> dict[str, Any]:
+    """The user's `args` and the defaults of an entry: its keyword-only parameters without those that are `known`.
 
     Raises EdgemotionError that names the kind, the entry and the key for an unknown name, an unknown key,
-    a missing key or an ill-typed value.
+    a missing key and a value that the parameter's annotation does not allow.
     """
     if name not in (found := names(kind)):
         raise EdgemotionError(f"{kind} {name!r} does not exist; choose one of {', '.join(found)}")
     entry = _entries[kind][name]
-    return entry(*given, **known, **checked(f"{kind} {name}", entry, args, skip=len(given), known=set(known)))
-
-
-def checked(
-    title: str, entry: Callable[..., Any], args: Mapping[str, Any], skip: int, known: set[str]
-) -> dict[str, Any]:
-    """Type-check `args` against the keyword parameters of `entry` that the program itself does not give."""
-    hints = get_type_hints(entry.__init__ if inspect.isclass(entry) else entry)
-    parameters = list(inspect.signature(entry).parameters.values())[skip:]
-    fields: list[Any] = []
-    for parameter in parameters:
-        if parameter.name in known or parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        name, kind, default = parameter.name, hints[parameter.name], parameter.default
-        if default is parameter.empty:
-            fields.append((name, kind))
-        else:
-            fields.append((name, kind, dataclasses.field(default_factory=functools.partial(copy.deepcopy, default))))
-    schema = dataclasses.make_dataclass("Args", fields, kw_only=True)
-    unknown = sorted(set(args) - {field[0] for field in fields})
-    if unknown:
-        allowed = ", ".join(field[0] for field in fields) or "no arguments"
-        raise EdgemotionError(f"{title} has no argument {unknown[0]!r}; it takes {allowed}")
+    hints = get_type_hints(entry.__init__ if inspect.isclass(entry) else entry, include_extras=True)
+    fields: dict[str, Any] = {
+        parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+        for parameter in inspect.signature(entry).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in known
+    }
+    if unknown := sorted(set(args) - set(fields)):
+        allowed = ", ".join(fields) or "no arguments"
+        raise EdgemotionError(f"{kind} {name} has no argument {unknown[0]!r}; it takes {allowed}")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(args))
-        return OmegaConf.to_container(merged, throw_on_missing=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise EdgemotionError(f"{title}: {first_line(error)} (key {error.full_key})") from None
+        return create_model("Args", __config__=ConfigDict(strict=True), **fields)(**args).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise EdgemotionError(f"{kind} {name} needs the argument {key!r}") from None
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+        raise EdgemotionError(f"{kind} {name}: {key} is {first['input']!r}; {reason}") from None

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from edgemotion.contradictions import contradictions
+from edgemotion.contradictions import all_pruned, contradictions
 from edgemotion.errors import EdgemotionError, first_line
 
 PARAMS = Path("params.yaml")
@@ -276,6 +276,26 @@ def load(config: DictConfig) -> Settings:
     if complaint := next(contradictions(settings), None):
         raise EdgemotionError(f"{PARAMS}: {complaint}")
     return settings
+
+
+def check_arguments(settings: Settings) -> None:
+    """Check what later stages call by name, before hours of training; EdgemotionError names the key and the value."""
+    from edgemotion import registry
+
+    quantized = {f"quantize.{name}": entry for name, entry in settings.quantize.items()}
+    for key, kind, name, args in [
+        *((key, "prune", entry.method, entry.args) for key, entry in all_pruned(settings).items()),
+        *((key, "quantize", entry.method, entry.args) for key, entry in quantized.items()),
+        ("pareto.quantize", "quantize", settings.pareto.quantize.method, settings.pareto.quantize.args),
+        *(
+            (f"robustness.scenarios, {scenario.name!r}", "corruption", scenario.corruption, scenario.args)
+            for scenario in settings.robustness.scenarios
+        ),
+    ]:
+        try:
+            registry.check(kind, name, args)
+        except EdgemotionError as error:
+            raise EdgemotionError(f"{PARAMS}: {key}: {error}") from None
 
 
 def read(path: Path | str = PARAMS) -> Settings:

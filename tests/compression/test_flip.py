@@ -84,7 +84,7 @@ def test_a_wide_image_is_moved_within_its_own_sides(exported: Job, tmp_path: Pat
 
 
 def test_a_negative_shift_is_refused(exported: Job) -> None:
-    with pytest.raises(EdgemotionError, match="the shift of flip is -1; use 0"):
+    with pytest.raises(EdgemotionError, match="shift is -1; it should be greater than or equal to 0"):
         flipped(exported, -1)
 
 

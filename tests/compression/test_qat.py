@@ -411,13 +411,13 @@ def test_a_named_layer_stays_float_and_no_other_for_the_sake_of_accuracy(job: Jo
 
 
 def test_what_it_refuses(job: Job) -> None:
-    with pytest.raises(EdgemotionError, match=r"args\.epochs is 0; qat needs at least 1$"):
+    with pytest.raises(EdgemotionError, match=r"epochs is 0; it should be greater than or equal to 1$"):
         qat(job, epochs=0)
-    with pytest.raises(EdgemotionError, match=r"args\.learning_rate is -0\.1; qat needs at least 0$"):
+    with pytest.raises(EdgemotionError, match=r"learning_rate is -0\.1; it should be greater than or equal to 0$"):
         qat(job, learning_rate=-0.1)
-    with pytest.raises(EdgemotionError, match=r"args\.distill_weight is 1\.5; qat needs 0 to 1$"):
+    with pytest.raises(EdgemotionError, match=r"distill_weight is 1\.5; it should be less than or equal to 1$"):
         qat(job, distill_weight=1.5)
-    with pytest.raises(EdgemotionError, match=r"args\.distill_temperature is 0\.05; qat needs at least 0\.1$"):
+    with pytest.raises(EdgemotionError, match=r"temperature is 0\.05; it should be greater than or equal to 0\.1$"):
         qat(job, distill_temperature=0.05)
     with pytest.raises(EdgemotionError, match="quantize static has no argument 'bits'"):
         qat(job, static=ARGS["static"] | {"bits": 4})

@@ -92,10 +92,10 @@ def test_brightness_multiplies_rounds_and_clips() -> None:
 @pytest.mark.parametrize(
     ("name", "args", "named"),
     [
-        ("gaussian_blur", {"kernel": 4}, "kernel must be odd"),
-        ("occlusion", {"area": 1.5}, "area must be"),
-        ("gaussian_noise", {"std": -0.1}, "std must be"),
-        ("brightness", {"factor": -1.0}, "factor must be"),
+        ("gaussian_blur", {"kernel": 4}, "kernel is 4; it should be odd"),
+        ("occlusion", {"area": 1.5}, r"area is 1\.5; it should be less than or equal to 1"),
+        ("gaussian_noise", {"std": -0.1}, r"std is -0\.1; it should be greater than or equal to 0"),
+        ("brightness", {"factor": -1.0}, r"factor is -1\.0; it should be greater than or equal to 0"),
         ("occlusion", {"share": 0.1}, "share"),
         ("fog", {}, "fog"),
     ],

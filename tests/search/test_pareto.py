@@ -178,6 +178,8 @@ def test_what_is_missing_or_does_not_belong_together_is_one_line(project: Path) 
         info.write_text(json.dumps(content | changes))
         with pytest.raises(EdgemotionError, match=told):
             search(settings_of(), 1)
+    with pytest.raises(EdgemotionError, match=r"pareto\.quantize: quantize 'int3' does not exist"):
+        search(settings_of("pareto.quantize.method=int3"), 1)
     for path, stage in (("variants/fp32/model.onnx", "export"), ("networks/fp32/model.safetensors", "train")):
         (Path("models") / path).unlink()
         with pytest.raises(EdgemotionError, match=rf"models/{path} is missing; run `dvc repro {stage}`"):

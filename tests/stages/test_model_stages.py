@@ -206,6 +206,34 @@ def test_missing_inputs_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run(quantize, item="int8_static")
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("prune.sparse.method=random", "prune.sparse: prune 'random' does not exist"),
+        ("prune.sparse.args.sparsity=80", "prune.sparse: prune unstructured: sparsity is 80; it should be less than 1"),
+        ("+quantize.int8_dynamic.args.bits=4", "quantize.int8_dynamic: quantize dynamic has no argument 'bits'"),
+        (
+            "quantize.int8_qat.args.static.calibration_images=9",
+            "quantize.int8_qat: quantize static: calibration_images is 9; it should be greater than or equal to 300",
+        ),
+        (
+            "robustness.scenarios=[{name: dim, corruption: brightness, args: {}}]",
+            "robustness.scenarios, 'dim': corruption brightness needs the argument 'factor'",
+        ),
+        ("pareto.quantize.method=int3", "pareto.quantize: quantize 'int3' does not exist"),
+        ("pareto.slim.args.width=2", "pareto.slim: prune slim: width is 2; it should be less than 1"),
+    ],
+)
+def test_what_a_later_stage_cannot_do_is_told_before_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stage, item in ((teach, ""), (train, ""), (prune, "pruned")):
+        with pytest.raises(EdgemotionError) as caught:
+            run(stage, override, item=item)
+        assert str(caught.value).startswith(f"params.yaml: {told}")
+
+
 def test_a_damaged_parent_is_not_quantized(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     parent = Path("models/variants/fp32")

@@ -113,5 +113,5 @@ def check_parity(name: str, parity: dict[str, float]) -> None:
     if not parity["max_abs_diff"] < MAX_DIFFERENCE:
         raise EdgemotionError(
             f"{name}: the exported outputs differ from torch's by {parity['max_abs_diff']:.2g}, the limit is "
-            f"{MAX_DIFFERENCE:g}; the exporter does not support an operation of this network"
+            f"{MAX_DIFFERENCE:g}; the exporter does not support an operation of this network, or its training diverged"
         )

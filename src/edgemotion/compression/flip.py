@@ -1,10 +1,12 @@
 """A variant in; one that answers with the mean logits over views of an image, at as many times the cost, out."""
 
 from itertools import product
+from typing import Annotated
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from pydantic import Field
 
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.errors import EdgemotionError
@@ -14,19 +16,17 @@ VIEWS = "views"
 
 
 @register("quantize")
-def flip(job: Job, *, shift: int) -> Quantized:
+def flip(job: Job, *, shift: Annotated[int, Field(ge=0)]) -> Quantized:
     """Test-time augmentation inside the graph, of a float or an int8 classifier: all views run in one batch.
 
     The views are the image and its mirror image (Simonyan and Zisserman 2015, arXiv 1409.1556); with a `shift` of some
     pixels also both moved towards each corner, edges repeated: ten views (Krizhevsky et al. 2012, section 4.1).
-    Raises EdgemotionError for a detector, whose boxes have a place, and for a negative shift.
+    Raises EdgemotionError for a detector, whose boxes have a place.
     """
     if job.parent.detects:
         raise EdgemotionError(
             f"{job.parent.name} is a detector; flip takes the mean of logits, which is for classifiers"
         )
-    if shift < 0:
-        raise EdgemotionError(f"the shift of flip is {shift}; use 0 for the mirror image alone, or some pixels")
     model = onnx.load(job.parent.model_path)
     graph = model.graph
     for node in graph.node:

@@ -75,7 +75,7 @@ def prune_and_tune(
         if chosen.args.get("importance") == "taylor":
             give_gradients(module, dense, train, identity["seed"])
         hook = registry.call(
-            "prune", chosen.method, module, dense.module, example, args=chosen.args, share=number / chosen.rounds
+            "prune", chosen.method, module, dense.module, example, number / chosen.rounds, args=chosen.args
         )
         module.zero_grad(set_to_none=True)
         # What cannot be loaded again is told before the training, not by the export.

@@ -1,18 +1,18 @@
 """A float ONNX file and the training split in, an int8 ONNX model out that was fine-tuned with its own rounding."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import numpy_helper
+from pydantic import AfterValidator, Field
 
 from edgemotion import registry
 from edgemotion.compression.onnx_file import compare, run_logits
@@ -32,18 +32,23 @@ from edgemotion.training.loop import device_name, fit, validate
 MIN_AGREEMENT = 0.99
 
 
+def arguments_of_static(given: dict[str, Any]) -> dict[str, Any]:
+    """The same as `static` takes them; EdgemotionError as its own."""
+    return registry.check("quantize", "static", given)
+
+
 @register("quantize")
 def qat(
     job: Job,
     *,
-    epochs: int,
-    optimizer: str,
-    learning_rate: float,
-    batch_size: int,
-    distill_weight: float,
-    distill_temperature: float,
+    epochs: Annotated[int, Field(ge=1)],
+    optimizer: Literal["sgd", "adamw"],
+    learning_rate: Annotated[float, Field(ge=0)],
+    batch_size: Annotated[int, Field(ge=1)],
+    distill_weight: Annotated[float, Field(ge=0, le=1)],
+    distill_temperature: Annotated[float, Field(ge=0.1)],
     fake_quantize: bool,
-    static: dict[str, Any],
+    static: Annotated[dict[str, Any], AfterValidator(arguments_of_static)],
 ) -> Quantized:
     """Quantization-aware training: static int8, whose weights and activation scales then learn with the rounding.
 
@@ -57,16 +62,6 @@ def qat(
     """
     if job.parent.detects:
         raise EdgemotionError(f"{job.parent.name} is a detector, and qat trains classifiers; quantize it with static")
-    for key, value, least, most in (
-        ("epochs", epochs, 1, math.inf),
-        ("batch_size", batch_size, 1, math.inf),
-        ("learning_rate", learning_rate, 0, math.inf),
-        ("distill_weight", distill_weight, 0, 1),
-        ("distill_temperature", distill_temperature, 0.1, math.inf),
-    ):
-        if not least <= value <= most:
-            span = f"at least {least}" if most == math.inf else f"{least} to {most}"
-            raise EdgemotionError(f"quantize.*.args.{key} is {value}; qat needs {span}")
     torch.set_num_threads(job.threads)
     settings = replace(
         job.train_settings,

@@ -1,8 +1,10 @@
 """Slim networks: the same architecture with fewer channels in every layer, trained from fresh weights."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
@@ -11,7 +13,13 @@ from edgemotion.registry import register
 
 @register("prune")
 def slim(
-    module: nn.Module, dense: nn.Module, example: torch.Tensor, *, share: float, width: float, round_to: int
+    module: nn.Module,
+    dense: nn.Module,
+    example: torch.Tensor,
+    share: float,
+    *,
+    width: Annotated[float, Field(gt=0, lt=1)],
+    round_to: Annotated[int, Field(ge=1)],
 ) -> Callable[[nn.Module], None]:
     """Leave `width` of the channels of every layer, rounded down to a multiple of `round_to`, and fresh weights.
 
@@ -23,8 +31,6 @@ def slim(
     """
     import torch_pruning as tp
 
-    if not 0 < width < 1:
-        raise EdgemotionError(f"width is {width}; it is the share of channels to keep, between 0 and 1")
     if share != 1:
         raise EdgemotionError("slim starts from fresh weights, which a second round would throw away; set rounds to 1")
     for name, layer in module.named_modules():

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper
+from pydantic import Field
 
 from edgemotion.compression.onnx_file import DECODE, WEIGHTED, run_logits
 from edgemotion.compression.pixels import fold_normalisation, gather_blocks, read_pixels
@@ -115,9 +116,9 @@ class Recipe:
 def static(
     job: Job,
     *,
-    calibration_images: int,
-    calibration_methods: list[str],
-    per_channel: list[bool],
+    calibration_images: Annotated[int, Field(ge=MIN_CALIBRATION_IMAGES)],
+    calibration_methods: Annotated[list[Literal["minmax", "entropy", "percentile"]], Field(min_length=1)],
+    per_channel: Annotated[list[bool], Field(min_length=1)],
     float_layers: list[str],
     reduce_range: bool = False,
     max_accuracy_drop: float | None = None,
@@ -132,7 +133,7 @@ def static(
     the combination that x86 and ARM int8 dot products run fastest. The last linear layer is always float: rounding its
     input and output takes longer than int8 saves.
 
-    Raises EdgemotionError for a method or a layer that does not exist, no candidate, and too few training images.
+    Raises EdgemotionError for a layer that does not exist and for too few training images.
     """
     if max_accuracy_drop is not None:
         job = replace(job, max_accuracy_drop=max_accuracy_drop)
@@ -197,14 +198,7 @@ def find_layers(model: onnx.ModelProto, wanted: Sequence[str]) -> list[str]:
 def candidates(
     folder: Path, methods: Sequence[str], per_channel: Sequence[bool], reduce_range: bool, kept: Sequence[str]
 ) -> list[Recipe]:
-    """All pairs in the order given; EdgemotionError names a method that does not exist."""
-    if not methods or not per_channel:
-        raise EdgemotionError("calibration_methods and per_channel list the candidates; give each at least one")
-    for method in methods:
-        if method not in CALIBRATION_METHODS:
-            raise EdgemotionError(
-                f"calibration_methods names {method!r}, which does not exist; use {', '.join(CALIBRATION_METHODS)}"
-            )
+    """All pairs in the order given."""
     return [Recipe(folder, *pair, reduce_range, kept) for pair in itertools.product(methods, per_channel)]
 
 

@@ -1,9 +1,10 @@
 """Structured pruning: whole channels go, so the network gets smaller and faster."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
@@ -20,11 +21,11 @@ def structured(
     module: nn.Module,
     dense: nn.Module,
     example: torch.Tensor,
-    *,
     share: float,
-    macs_ratio: float,
-    round_to: int,
-    importance: str,
+    *,
+    macs_ratio: Annotated[float, Field(gt=0, lt=1)],
+    round_to: Annotated[int, Field(ge=1)],
+    importance: Literal["magnitude", "taylor", "scale"],
 ) -> Callable[[nn.Module], None]:
     """Remove the least important channels until `share` of `macs_ratio` of the dense network's MACs are gone.
 
@@ -35,10 +36,6 @@ def structured(
     """
     import torch_pruning as tp
 
-    if not 0 < macs_ratio < 1:
-        raise EdgemotionError(f"macs_ratio is {macs_ratio}; it is the share of MACs to remove, between 0 and 1")
-    if importance not in IMPORTANCES:
-        raise EdgemotionError(f"importance is {importance!r}; choose one of {', '.join(IMPORTANCES)}")
     classifier = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
     pruner = tp.pruner.BasePruner(
         module,

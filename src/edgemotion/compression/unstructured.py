@@ -1,17 +1,23 @@
 """Unstructured pruning: single weights become zero, so the file compresses better; the latency stays."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
 
 @register("prune")
 def unstructured(
-    module: nn.Module, dense: nn.Module, example: torch.Tensor, *, share: float, sparsity: float
+    module: nn.Module,
+    dense: nn.Module,
+    example: torch.Tensor,
+    share: float,
+    *,
+    sparsity: Annotated[float, Field(gt=0, lt=1)],
 ) -> Callable[[nn.Module], None]:
     """Zero the smallest weights of all layers together (global L1) until `share` of `sparsity` are zero.
 
@@ -20,8 +26,6 @@ def unstructured(
     """
     from torch.nn.utils import prune
 
-    if not 0 < sparsity < 1:
-        raise EdgemotionError(f"sparsity is {sparsity}; it is the share of weights to zero, between 0 and 1")
     # A round of training leaves weights channels last, which torch's pruning cannot flatten.
     module.to(memory_format=torch.contiguous_format)
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}

@@ -4,13 +4,22 @@ Every corruption takes uint8 [N,H,W,C] and a seeded Generator, leaves its input 
 shape and dtype. Magnitudes are shares of the full intensity range or of the image area.
 """
 
+from typing import Annotated
+
 import cv2
 import numpy as np
+from pydantic import AfterValidator, Field
 
-from edgemotion.errors import EdgemotionError
 from edgemotion.registry import register
 
 GRAY = 128
+
+
+def odd(number: int) -> int:
+    """The same number; ValueError where it is even."""
+    if number % 2 == 0:
+        raise ValueError("it should be odd")
+    return number
 
 
 @register("corruption")
@@ -20,29 +29,25 @@ def clean(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @register("corruption")
-def gaussian_noise(images: np.ndarray, rng: np.random.Generator, *, std: float) -> np.ndarray:
+def gaussian_noise(images: np.ndarray, rng: np.random.Generator, *, std: Annotated[float, Field(ge=0)]) -> np.ndarray:
     """Add independent normal noise of `std` times 255 to every value."""
-    if not std >= 0:
-        raise EdgemotionError(f"gaussian_noise: std must be 0 or more, not {std}")
     noise = rng.standard_normal(images.shape, dtype=np.float32) * np.float32(255 * std)
     return to_uint8(images + noise)
 
 
 @register("corruption")
-def gaussian_blur(images: np.ndarray, rng: np.random.Generator, *, kernel: int) -> np.ndarray:
-    """Blur with a Gaussian of `kernel` pixels, odd, and OpenCV's usual sigma, 0.3 ((kernel - 1) / 2 - 1) + 0.8."""
-    if kernel < 1 or kernel % 2 == 0:
-        raise EdgemotionError(f"gaussian_blur: kernel must be odd and positive, not {kernel}")
+def gaussian_blur(
+    images: np.ndarray, rng: np.random.Generator, *, kernel: Annotated[int, Field(ge=1), AfterValidator(odd)]
+) -> np.ndarray:
+    """Blur with a Gaussian of `kernel` pixels and OpenCV's usual sigma, 0.3 ((kernel - 1) / 2 - 1) + 0.8."""
     sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
     blurred = [cv2.GaussianBlur(image, (kernel, kernel), sigma) for image in images]
     return np.array(blurred, np.uint8).reshape(images.shape)
 
 
 @register("corruption")
-def occlusion(images: np.ndarray, rng: np.random.Generator, *, area: float) -> np.ndarray:
+def occlusion(images: np.ndarray, rng: np.random.Generator, *, area: Annotated[float, Field(ge=0, le=1)]) -> np.ndarray:
     """Cover the share `area` of each image by one gray patch of the image's proportions at a random place."""
-    if not 0 <= area <= 1:
-        raise EdgemotionError(f"occlusion: area must be within 0..1, not {area}")
     count, height, width = images.shape[:3]
     tall, wide = round(height * area**0.5), round(width * area**0.5)
     tops = rng.integers(height - tall + 1, size=count)
@@ -54,10 +59,8 @@ def occlusion(images: np.ndarray, rng: np.random.Generator, *, area: float) -> n
 
 
 @register("corruption")
-def brightness(images: np.ndarray, rng: np.random.Generator, *, factor: float) -> np.ndarray:
+def brightness(images: np.ndarray, rng: np.random.Generator, *, factor: Annotated[float, Field(ge=0)]) -> np.ndarray:
     """Multiply every value by `factor` and clip."""
-    if not factor >= 0:
-        raise EdgemotionError(f"brightness: factor must be 0 or more, not {factor}")
     return to_uint8(images * np.float32(factor))
 
 

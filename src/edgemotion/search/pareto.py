@@ -12,7 +12,7 @@ from edgemotion.search.bench import Bench, open_parent
 from edgemotion.search.front import OBJECTIVES, Row
 from edgemotion.search.networks import FOLDER, FP32, choices, load_dense, make_network
 from edgemotion.search.output import write
-from edgemotion.settings import Settings
+from edgemotion.settings import Settings, check_arguments
 from edgemotion.training.checkpoint import code_sha256
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def search(settings: Settings, trials: int) -> list[Row]:
 
     Reads models/networks/fp32, models/variants/fp32 and the train and val splits; test chooses nothing.
     """
+    check_arguments(settings)
     torch.set_num_threads(settings.threads)
     digests = [split_sha256(f"data/prepared/{split}") for split in ("train", "val")]
     bench = open_bench(settings, digests)

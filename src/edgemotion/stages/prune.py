@@ -7,12 +7,13 @@ import torch
 from edgemotion.compression.pruning import plan_tuning, prune_and_tune
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.networks import network
-from edgemotion.settings import Settings
+from edgemotion.settings import Settings, check_arguments
 from edgemotion.stages import pick, stage
 
 
 @stage
 def main(settings: Settings) -> None:
+    check_arguments(settings)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     chosen = pick(settings.prune, settings.item)

@@ -5,7 +5,7 @@ import torch
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.files import replacing, sha256_file, write_json
 from edgemotion.networks import network
-from edgemotion.settings import Settings
+from edgemotion.settings import Settings, check_arguments
 from edgemotion.stages import stage
 from edgemotion.tracking import training_run
 from edgemotion.training.trained import TEACHERS, train_network
@@ -13,6 +13,7 @@ from edgemotion.training.trained import TEACHERS, train_network
 
 @stage
 def main(settings: Settings) -> None:
+    check_arguments(settings)
     torch.set_num_threads(settings.threads)
     train, val = (read_split(f"data/prepared/{split}", True, settings.data.classes) for split in ("train", "val"))
     digests = split_sha256("data/prepared/train"), split_sha256("data/prepared/val")

@@ -5,7 +5,7 @@ import torch
 from edgemotion.datasets.splits import read_split, split_sha256
 from edgemotion.files import sha256_file
 from edgemotion.networks import network
-from edgemotion.settings import Settings
+from edgemotion.settings import Settings, check_arguments
 from edgemotion.stages import stage
 from edgemotion.tracking import training_run
 from edgemotion.training.trained import train_network
@@ -13,6 +13,7 @@ from edgemotion.training.trained import train_network
 
 @stage
 def main(settings: Settings) -> None:
+    check_arguments(settings)
     torch.set_num_threads(settings.threads)
     train, val = (read_split(f"data/prepared/{split}", True, settings.data.classes) for split in ("train", "val"))
     train_sha256, val_sha256 = (split_sha256(f"data/prepared/{split}") for split in ("train", "val"))
