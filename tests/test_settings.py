@@ -221,6 +221,7 @@ def test_what_cannot_be_none_is_refused(path: str) -> None:
         ("select/rank_by", "beauty", "select.rank_by is 'beauty'; choose one of p50_ms, size_bytes, top1"),
         ("select/tie", -1.0, "select.tie is -1.0; it must be from 0 to 1"),
         ("train/weight_decay", -1.0, "train.weight_decay is -1.0; it must be at least 0"),
+        ("pareto/slim/rounds", 2, "pareto.slim.rounds is 2, but each round of 'slim' starts from fresh weights; use 1"),
         ("prune/pruned/learning_rate", -1.0, "prune.pruned.learning_rate is -1.0; it must be at least 0"),
     ],
 )

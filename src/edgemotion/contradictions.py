@@ -48,6 +48,9 @@ def contradictions(settings: "Settings") -> Iterator[str]:
             yield f"{key}.distill.teacher is {teacher!r}; it can be {' or '.join(allowed)}"
         if teacher == "ensemble" and settings.teacher.count < 1:
             yield f"{key}.distill.teacher is 'ensemble', but teacher.count is 0; set it"
+    for key, entry in pruned.items():
+        if entry.method == "slim" and entry.rounds > 1:
+            yield f"{key}.rounds is {entry.rounds}, but each round of 'slim' starts from fresh weights; use 1"
     for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
         if train.distill.teacher == "self" and train.mixup:
             yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which takes whole images; use 0"

@@ -19,11 +19,11 @@ given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_
 EXAMPLE = torch.zeros(1, 1, 16, 16)
 
 
-def slim(module: nn.Module, width: float, round_to: int = 1, share: float = 1.0, seed: int = 0) -> nn.Module:
+def slim(module: nn.Module, width: float, round_to: int = 1, seed: int = 0) -> nn.Module:
     """The module made slim, after what the method returns to be called at each step."""
     torch.manual_seed(seed)
     dense, args = deepcopy(module), {"width": width, "round_to": round_to}
-    hook = registry.call("prune", "slim", module, dense, EXAMPLE, args=args, share=share)
+    hook = registry.call("prune", "slim", module, dense, EXAMPLE, 1.0, args=args)
     state = deepcopy(module.state_dict())
     hook(module)
     torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
@@ -93,8 +93,6 @@ def test_a_width_outside_of_0_and_1_is_refused(width: float, limit: str) -> None
 
 
 def test_what_it_cannot_do_is_refused() -> None:
-    with pytest.raises(EdgemotionError, match="a second round would throw away; set rounds to 1"):
-        slim(compact(8, 16), 0.5, share=0.5)
     with pytest.raises(EdgemotionError, match=r"width 0\.5 changes no layer with round_to 32; lower one of them"):
         slim(compact(8, 16), 0.5, round_to=32)
     module = compact(8, 16)

@@ -24,15 +24,13 @@ def slim(
     """Leave `width` of the channels of every layer, rounded down to a multiple of `round_to`, and fresh weights.
 
     The module is changed in place: its weights are drawn anew from torch's seed, by the initialisation of its layers
-    and then its own, so the training that follows is a whole one. A layer that would round to no channel stays whole;
-    `example` is one normalised input [1,C,H,W]. The width multiplier of Howard et al. 2017, arXiv 1704.04861; from
-    fresh weights as in Liu et al. 2019, arXiv 1810.05270. Nothing is left to do after a training step, so the returned
-    hook does nothing.
+    and then its own, so the training that follows is a whole one and `share` always 1. A layer that would round to no
+    channel stays whole; `example` is one normalised input [1,C,H,W]. The width multiplier of Howard et al. 2017, arXiv
+    1704.04861; from fresh weights as in Liu et al. 2019, arXiv 1810.05270. Nothing is left to do after a training step,
+    so the returned hook does nothing.
     """
     import torch_pruning as tp
 
-    if share != 1:
-        raise EdgemotionError("slim starts from fresh weights, which a second round would throw away; set rounds to 1")
     for name, layer in module.named_modules():
         if list(layer.parameters(recurse=False)) and not hasattr(layer, "reset_parameters"):
             raise EdgemotionError(
