@@ -48,9 +48,9 @@ def contradictions(settings: "Settings") -> Iterator[str]:
             yield f"{key}.distill.teacher is {teacher!r}; it can be {' or '.join(allowed)}"
         if teacher == "ensemble" and settings.teacher.count < 1:
             yield f"{key}.distill.teacher is 'ensemble', but teacher.count is 0; set it"
-    for key, entry in pruned.items():
-        if entry.method == "slim" and entry.rounds > 1:
-            yield f"{key}.rounds is {entry.rounds}, but each round of 'slim' starts from fresh weights; use 1"
+    for key, prune in pruned.items():
+        if prune.method == "slim" and prune.rounds > 1:
+            yield f"{key}.rounds is {prune.rounds}, but each round of 'slim' starts from fresh weights; use 1"
     for key, train in (("train", settings.train), ("teacher.train", settings.teacher.train)):
         if train.distill.teacher == "self" and train.mixup:
             yield f"{key}.mixup is {train.mixup}, but {key}.distill.teacher is 'self', which takes whole images; use 0"
@@ -78,7 +78,7 @@ def all_pruned(settings: "Settings") -> "dict[str, Prune]":
 
 def limits(settings: "Settings") -> Iterator[Limit]:
     """Key, value, and the least and the greatest value that mean something."""
-    profile, pareto = settings.profile, settings.pareto
+    profile, pareto, temporal = settings.profile, settings.pareto, settings.temporal
     yield from [
         ("seed", settings.seed, 0, 2**32 - 1),
         ("threads", settings.threads, 1, math.inf),
@@ -86,6 +86,12 @@ def limits(settings: "Settings") -> Iterator[Limit]:
         ("select.tie", settings.select.tie, 0, 1),
         ("data.height", settings.data.height, 1, math.inf),
         ("data.width", settings.data.width, 1, math.inf),
+        ("data.face_side", settings.data.face_side, 0.1, math.inf),
+        ("temporal.frames", temporal.frames, 1, math.inf),
+        ("temporal.dwell", temporal.dwell, 1, math.inf),
+        ("temporal.process_noise", temporal.process_noise, 0, math.inf),
+        # The filter divides by it.
+        ("temporal.measurement_noise", temporal.measurement_noise, 1e-9, math.inf),
         ("profile.threads", profile.threads, 1, math.inf),
         ("profile.rounds", profile.rounds, 1, math.inf),
         ("profile.warmup", profile.warmup, 0, math.inf),
@@ -107,6 +113,15 @@ def limits(settings: "Settings") -> Iterator[Limit]:
             (f"{key}.label_smoothing", train.label_smoothing, 0, 1),
             (f"{key}.mixup", train.mixup, 0, math.inf),
             (f"{key}.ema_decay", train.ema_decay, 0, 1),
+            (f"{key}.augment.rotate_degrees", train.augment.rotate_degrees, 0, 180),
+            # From 1 on it would mirror the image.
+            (f"{key}.augment.scale", train.augment.scale, 0, 0.99),
+            (f"{key}.augment.shift", train.augment.shift, 0, 1),
+            (f"{key}.augment.brightness", train.augment.brightness, 0, 1),
+            (f"{key}.augment.contrast", train.augment.contrast, 0, 1),
+            (f"{key}.augment.noise", train.augment.noise, 0, 1),
+            (f"{key}.augment.erase_probability", train.augment.erase_probability, 0, 1),
+            (f"{key}.augment.erase_size", train.augment.erase_size, 0, 1),
             (f"{key}.distill.weight", train.distill.weight, 0, 1),
             # Logits are divided by it.
             (f"{key}.distill.temperature", train.distill.temperature, 0.1, math.inf),

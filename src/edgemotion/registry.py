@@ -8,9 +8,9 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from edgemotion.errors import EdgemotionError
 
@@ -23,6 +23,11 @@ FOLDERS = {
     "prune": "edgemotion.compression",
     "corruption": "edgemotion.measure",
 }
+
+# What arguments of many entries may be.
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Widths = Annotated[list[Positive], Field(min_length=1)]
 
 Entry = TypeVar("Entry", bound=Callable[..., Any])
 

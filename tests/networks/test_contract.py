@@ -124,6 +124,23 @@ def test_names_an_argument_it_does_not_have(stem: str) -> None:
         build(name, {**args_of(stem), "colour": 1}, 7, 1, 48, 48)
 
 
+@pytest.mark.parametrize("size", [1, 12])
+@pytest.mark.parametrize("stem", CLASSIFIERS)
+def test_a_small_image_is_taken_or_refused_when_built(stem: str, size: int) -> None:
+    try:
+        module = build(MODELS[stem].name, args_of(stem), 7, 1, size, size)
+    except EdgemotionError as error:
+        assert str(error).startswith(f"data.height and data.width are {size} and {size}; ")
+    else:
+        assert module.eval()(torch.zeros(1, 1, size, size)).shape == (1, 7)
+
+
+def test_compact_wants_a_depth_for_each_width() -> None:
+    for args in ({"widths": [8]}, {"depths": [1]}):
+        with pytest.raises(EdgemotionError, match="must name a number for each stage"):
+            build("compact", {**args_of("compact"), **args}, 7, 1, 48, 48)
+
+
 def test_a_training_step_lowers_the_loss_and_is_the_same_again(made: Network) -> None:
     batch, target = batch_of(made, 12)
 

@@ -22,7 +22,7 @@ from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.network import Network, nchw
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 from edgemotion.runtime.variant import MODEL, Variant
 from edgemotion.settings import Distill
 from edgemotion.training.checkpoint import checkpoint_path
@@ -41,11 +41,11 @@ def arguments_of_static(given: dict[str, Any]) -> dict[str, Any]:
 def qat(
     job: Job,
     *,
-    epochs: Annotated[int, Field(ge=1)],
+    epochs: Positive,
     optimizer: Literal["sgd", "adamw"],
     learning_rate: Annotated[float, Field(ge=0)],
-    batch_size: Annotated[int, Field(ge=1)],
-    distill_weight: Annotated[float, Field(ge=0, le=1)],
+    batch_size: Positive,
+    distill_weight: Share,
     distill_temperature: Annotated[float, Field(ge=0.1)],
     fake_quantize: bool,
     static: Annotated[dict[str, Any], AfterValidator(arguments_of_static)],

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.registry import register
+from edgemotion.registry import Positive, register
 
 
 @register("prune")
@@ -19,7 +19,7 @@ def slim(
     share: float,
     *,
     width: Annotated[float, Field(gt=0, lt=1)],
-    round_to: Annotated[int, Field(ge=1)],
+    round_to: Positive,
 ) -> Callable[[nn.Module], None]:
     """Leave `width` of the channels of every layer, rounded down to a multiple of `round_to`, and fresh weights.
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.registry import register
+from edgemotion.registry import Positive, register
 
 STEPS = 40
 Weighted = nn.Conv2d | nn.Linear
@@ -24,7 +24,7 @@ def structured(
     share: float,
     *,
     macs_ratio: Annotated[float, Field(gt=0, lt=1)],
-    round_to: Annotated[int, Field(ge=1)],
+    round_to: Positive,
     importance: Literal["magnitude", "taylor", "scale"],
 ) -> Callable[[nn.Module], None]:
     """Remove the least important channels until `share` of `macs_ratio` of the dense network's MACs are gone.

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 
 GRAY = 128
 
@@ -37,7 +37,7 @@ def gaussian_noise(images: np.ndarray, rng: np.random.Generator, *, std: Annotat
 
 @register("corruption")
 def gaussian_blur(
-    images: np.ndarray, rng: np.random.Generator, *, kernel: Annotated[int, Field(ge=1), AfterValidator(odd)]
+    images: np.ndarray, rng: np.random.Generator, *, kernel: Annotated[Positive, AfterValidator(odd)]
 ) -> np.ndarray:
     """Blur with a Gaussian of `kernel` pixels and OpenCV's usual sigma, 0.3 ((kernel - 1) / 2 - 1) + 0.8."""
     sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
@@ -46,7 +46,7 @@ def gaussian_blur(
 
 
 @register("corruption")
-def occlusion(images: np.ndarray, rng: np.random.Generator, *, area: Annotated[float, Field(ge=0, le=1)]) -> np.ndarray:
+def occlusion(images: np.ndarray, rng: np.random.Generator, *, area: Share) -> np.ndarray:
     """Cover the share `area` of each image by one gray patch of the image's proportions at a random place."""
     count, height, width = images.shape[:3]
     tall, wide = round(height * area**0.5), round(width * area**0.5)

@@ -4,11 +4,13 @@ Dense convolutions reach most of a CPU core's int8 peak where depthwise ones rea
 accuracy they are the faster choice on such devices. ReLU and BatchNorm only: both fold into the convolutions.
 """
 
+from typing import Literal
+
 import torch
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, Widths, register
 
 
 class Block(nn.Module):
@@ -73,14 +75,12 @@ def compact(
     channels: int,
     height: int,
     width: int,
-    widths: list[int],
-    depths: list[int],
-    stem_stride: int,
-    dropout: float,
+    widths: Widths,
+    depths: list[Positive],
+    stem_stride: Literal[1, 2],
+    dropout: Share,
 ) -> nn.Module:
     """Build Compact; any input size of at least 2 ** len(widths) pixels."""
-    if stem_stride not in (1, 2):
-        raise EdgemotionError(f"model.args.stem_stride is {stem_stride}; it must be 1 or 2")
-    if not widths or len(widths) != len(depths):
+    if len(widths) != len(depths):
         raise EdgemotionError(f"model.args.widths {widths} and depths {depths} must name a number for each stage")
     return Compact(classes, channels, widths, depths, stem_stride, dropout)

@@ -1,12 +1,11 @@
 """EfficientNet-B0 and B4 from torchvision, the stem adapted to small inputs (Tan and Le 2019, arXiv 1905.11946)."""
 
+from typing import Literal
+
 from torch import nn
 
-from edgemotion.errors import EdgemotionError
 from edgemotion.networks.pretrained import load_weights, make_head, make_stem, read_weights
-from edgemotion.registry import register
-
-VARIANTS = ("b0", "b4")
+from edgemotion.registry import Positive, Share, register
 
 
 @register("network")
@@ -16,11 +15,11 @@ def efficientnet(
     channels: int,
     height: int,
     width: int,
-    variant: str,
+    variant: Literal["b0", "b4"],
     weights: str | None,
-    stem_stride: int,
-    dropout: float,
-    hidden: int | None,
+    stem_stride: Positive,
+    dropout: Share,
+    hidden: Positive | None,
 ) -> nn.Module:
     """Build EfficientNet `variant`; `weights` is null, "imagenet" (torchvision downloads) or a state dict's path.
 
@@ -28,8 +27,6 @@ def efficientnet(
     """
     from torchvision import models
 
-    if variant not in VARIANTS:
-        raise EdgemotionError(f"model.args.variant is {variant!r}; efficientnet has {', '.join(VARIANTS)}")
     network = models.get_model(f"efficientnet_{variant}")
     network.features[0][0] = make_stem(network.features[0][0], channels, stem_stride)
     network.classifier = make_head(network.classifier[1].in_features, classes, dropout, hidden)

@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from edgemotion.registry import register
+from edgemotion.errors import EdgemotionError
+from edgemotion.registry import Share, register
 
 
 class LeNet(nn.Sequential):
@@ -17,8 +18,10 @@ class LeNet(nn.Sequential):
 
 
 @register("network")
-def lenet(*, classes: int, channels: int, height: int, width: int, dropout: float) -> nn.Module:
-    """Build LeNet for inputs of at least 16x16."""
+def lenet(*, classes: int, channels: int, height: int, width: int, dropout: Share) -> nn.Module:
+    """Build LeNet for inputs of at least 12x12."""
+    if min(height, width) < 12:
+        raise EdgemotionError(f"data.height and data.width are {height} and {width}; lenet needs at least 12")
     rows, columns = ((size // 2 - 4) // 2 for size in (height, width))
     network = LeNet(
         nn.Conv2d(channels, 6, 5, padding=2),

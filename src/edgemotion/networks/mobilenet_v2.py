@@ -3,7 +3,7 @@
 from torch import nn
 
 from edgemotion.networks.pretrained import load_weights, make_head, make_stem, read_weights
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 
 
 @register("network")
@@ -14,9 +14,9 @@ def mobilenet_v2(
     height: int,
     width: int,
     weights: str | None,
-    stem_stride: int,
-    dropout: float,
-    hidden: int | None = None,
+    stem_stride: Positive,
+    dropout: Share,
+    hidden: Positive | None = None,
 ) -> nn.Module:
     """Build MobileNetV2; `weights` is null (random), "imagenet" (torchvision downloads) or a state dict's path.
 

@@ -13,15 +13,11 @@ def make_head(inputs: int, classes: int, dropout: float, hidden: int | None) -> 
     """One linear layer after dropout; with `hidden` a layer of that width and ReLU between."""
     if hidden is None:
         return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, classes))
-    if hidden < 1:
-        raise EdgemotionError(f"model.args.hidden is {hidden}; give the width of the hidden layer, or null for none")
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
 def make_stem(published: nn.Conv2d, channels: int, stride: int) -> nn.Conv2d:
     """The first convolution for another number of channels and another stride; its kernels keep their size."""
-    if stride < 1:
-        raise EdgemotionError(f"model.args.stem_stride is {stride}; it must be at least 1")
     kernel, padding = published.kernel_size[0], int(published.padding[0])
     return nn.Conv2d(channels, published.out_channels, kernel, stride, padding, bias=published.bias is not None)
 

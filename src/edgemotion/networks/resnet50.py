@@ -1,10 +1,11 @@
 """ResNet50 from torchvision, its stem adapted to small inputs (He et al. 2016, arXiv 1512.03385)."""
 
+from typing import Literal
+
 from torch import nn
 
-from edgemotion.errors import EdgemotionError
 from edgemotion.networks.pretrained import load_weights, make_head, make_stem, read_weights
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 
 # The whole stride of the stem: that of the 7x7 convolution, and whether the max pool of stride 2 follows it.
 STEMS = {4: (2, True), 2: (2, False), 1: (1, False)}
@@ -18,9 +19,9 @@ def resnet50(
     height: int,
     width: int,
     weights: str | None,
-    stem_stride: int,
-    dropout: float,
-    hidden: int | None,
+    stem_stride: Literal[1, 2, 4],
+    dropout: Share,
+    hidden: Positive | None,
 ) -> nn.Module:
     """Build ResNet50; `weights` is null (random), "imagenet" (torchvision downloads) or a state dict's path.
 
@@ -29,8 +30,6 @@ def resnet50(
     """
     from torchvision.models import resnet50 as build
 
-    if stem_stride not in STEMS:
-        raise EdgemotionError(f"model.args.stem_stride is {stem_stride}; resnet50 takes 4, 2 or 1")
     stride, pool = STEMS[stem_stride]
     network = build()
     network.conv1 = make_stem(network.conv1, channels, stride)

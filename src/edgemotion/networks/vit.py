@@ -4,11 +4,14 @@ Pre-norm blocks and learned positions after Dosovitskiy et al. 2021 (arXiv 2010.
 place of a class token after Beyer et al. 2022 (arXiv 2205.01580).
 """
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from edgemotion.errors import EdgemotionError
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 
 
 class Attention(nn.Module):
@@ -83,9 +86,18 @@ class ViT(nn.Module):
 
 @register("network")
 def vit(
-    *, classes: int, channels: int, height: int, width: int, patch: int, dim: int, depth: int, heads: int,
-    mlp_ratio: float, dropout: float,
-) -> nn.Module:  # fmt: skip
+    *,
+    classes: int,
+    channels: int,
+    height: int,
+    width: int,
+    patch: Positive,
+    dim: Positive,
+    depth: Positive,
+    heads: Positive,
+    mlp_ratio: Annotated[float, Field(gt=0)],
+    dropout: Share,
+) -> nn.Module:
     """Build the transformer for any input size; the positions belong to the size it is built for.
 
     2.7 M parameters with patches of 6, dim 192, depth 6 and an MLP ratio of 4.

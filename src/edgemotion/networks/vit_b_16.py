@@ -5,7 +5,7 @@ from torch import nn
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.networks.pretrained import fit_positions, load_weights, make_head, make_stem, read_weights
-from edgemotion.registry import register
+from edgemotion.registry import Positive, Share, register
 
 PATCH = 16
 POSITIONS = "encoder.pos_embedding"
@@ -65,9 +65,9 @@ def vit_b_16(
     height: int,
     width: int,
     weights: str | None,
-    stem_stride: int,
-    dropout: float,
-    hidden: int | None,
+    stem_stride: Positive,
+    dropout: Share,
+    hidden: Positive | None,
 ) -> nn.Module:
     """Build ViT-B/16 for inputs of at least 16x16; `weights` is null, "imagenet" (torchvision downloads) or a path.
 
@@ -77,7 +77,7 @@ def vit_b_16(
     """
     if min(height, width) < PATCH:
         raise EdgemotionError(f"data.height and data.width are {height} and {width}; vit_b_16 needs at least {PATCH}")
-    rows, columns = ((size - PATCH) // max(stem_stride, 1) + 1 for size in (height, width))
+    rows, columns = ((size - PATCH) // stem_stride + 1 for size in (height, width))
     network = ViTB16(channels, rows, columns, stem_stride, make_head(768, classes, dropout, hidden))
     if weights:
         state = read_weights(weights, "ViT_B_16_Weights.IMAGENET1K_V1")
