@@ -224,6 +224,7 @@ def test_what_cannot_be_none_is_refused(path: str) -> None:
         ("pareto/slim/rounds", 2, "pareto.slim.rounds is 2, but each round of 'slim' starts from fresh weights; use 1"),
         ("train/augment/scale", 1.0, "train.augment.scale is 1.0; it must be from 0 to 0.99"),
         ("teacher/train/augment/noise", -0.1, "teacher.train.augment.noise is -0.1; it must be from 0 to 1"),
+        ("teacher/count", -1, "teacher.count is -1; it must be at least 0"),
         ("data/face_side", 0.0, "data.face_side is 0.0; it must be at least 0.1"),
         ("temporal/dwell", 0, "temporal.dwell is 0; it must be at least 1"),
         ("temporal/measurement_noise", 0.0, "temporal.measurement_noise is 0.0; it must be at least 1e-09"),

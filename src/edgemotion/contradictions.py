@@ -86,6 +86,7 @@ def limits(settings: "Settings") -> Iterator[Limit]:
         ("select.tie", settings.select.tie, 0, 1),
         ("data.height", settings.data.height, 1, math.inf),
         ("data.width", settings.data.width, 1, math.inf),
+        ("teacher.count", settings.teacher.count, 0, math.inf),
         ("data.face_side", settings.data.face_side, 0.1, math.inf),
         ("temporal.frames", temporal.frames, 1, math.inf),
         ("temporal.dwell", temporal.dwell, 1, math.inf),
