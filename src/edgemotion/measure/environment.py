@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,9 @@ from typing import Any
 from edgemotion.cpu import read_cpu
 
 # Where they are installed: a device that only runs a model has few of them.
-MAKERS = ("torch", "torchvision", "torch-pruning", "ultralytics", "onnx", "onnxscript")
+MAKERS = ("torch", "torchvision", "torch-pruning", "onnx", "onnxscript")
+# Where they are loaded: an extra that a model did without changes no byte of its record by being installed.
+EXTRAS = ("ultralytics",)
 TOOLS = ("dvc", "hydra-core", "mlflow")
 
 
@@ -36,6 +39,7 @@ def made_with() -> dict[str, Any]:
             "onnxruntime": onnxruntime.__version__,
             "numpy": numpy.__version__,
             **installed(MAKERS),
+            **installed(name for name in EXTRAS if name in sys.modules),
         },
     }
 
