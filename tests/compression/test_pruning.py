@@ -1,5 +1,6 @@
 """Prune and train again: gradients where they are read, and what cannot be pruned told before any training."""
 
+import copy
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,19 @@ def test_the_gradients_are_those_of_the_mean_loss() -> None:
     # The gradient of cross-entropy by the last bias: how far the probabilities lie from the labels, in the mean.
     wanted = (logits.softmax(1) - nn.functional.one_hot(torch.from_numpy(SPLITS[0].labels), 3)).mean(0)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [[4, 12], [16, 16]])
+def test_the_gradients_are_those_of_double_precision(widths: list[int]) -> None:
+    dense = given.network_of(args={**given.COMPACT, "widths": widths})
+    module = dense.module.to(memory_format=torch.channels_last).eval()
+    exact = copy.deepcopy(module).double()
+    pruning.give_gradients(module, dense, SPLITS[0], seed=3)
+    pixels = torch.from_numpy(SPLITS[0].images).permute(0, 3, 1, 2).double()
+    logits = exact((pixels - dense.mean[0]) / dense.std[0])
+    nn.functional.cross_entropy(logits, torch.from_numpy(SPLITS[0].labels)).backward()
+    for found, wanted in zip(module.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad.float(), rtol=1e-3, atol=1e-5)
 
 
 def test_each_round_prunes_its_share_and_trains_from_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from edgemotion.compression.onnx_file import run_logits
 from edgemotion.compression.onnx_module import OnnxModule
 from edgemotion.compression.onnx_operators import FakeQuantize
 from edgemotion.compression.pixels import gather_blocks
-from edgemotion.compression.qat import MIN_AGREEMENT, answers, convolutions, tune
+from edgemotion.compression.qat import MIN_AGREEMENT, agrees, answers, convolutions, tune
 from edgemotion.compression.quantization import Job, Quantized
 from edgemotion.errors import EdgemotionError
-from edgemotion.networks.network import Network
+from edgemotion.networks.network import Network, nchw
 from edgemotion.runtime.variant import Variant
 from edgemotion.training import loop
 
@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "efficientnet": {"variant": "b0", "weights": None, "stem_stride": 1, "dropout": 0.2, "hidden": None},
     "vit": {"patch": 4, "dim": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "dropout": 0.1},
 }
+NARROW: dict[str, Any] = {**given.COMPACT, "widths": [4, 12]}
 SLOW = ["mobilenet_v2", "efficientnet", "vit"]
 
 
@@ -353,8 +354,25 @@ def test_a_file_that_answers_otherwise_than_it_was_trained_is_refused(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgemotion.compression.qat.MIN_AGREEMENT", 1.1)
+    monkeypatch.setattr("edgemotion.compression.qat.NEAR_TIES", -1)
     with pytest.raises(EdgemotionError, match=r"name the same class on only (9\d\.\d|100\.0)% of val; lower quantize"):
         qat(job, epochs=1)
+
+
+@pytest.mark.parametrize(("images", "most"), [(90, 3), (300, 3), (450, 4), (3589, 35)])
+def test_of_few_images_three_may_be_near_ties(images: int, most: int) -> None:
+    assert agrees(round(1 - most / images, 6), images)
+    assert not agrees(round(1 - (most + 1) / images, 6), images)
+
+
+def test_a_narrow_strided_convolution_learns_by_the_right_gradient(tmp_path: Path) -> None:
+    model = onnx.load(job_of(given.network_of(args=NARROW), tmp_path).parent.model_path)
+    images, labels = nchw(torch.from_numpy(TRAIN.images)), torch.from_numpy(TRAIN.labels)
+    module, exact = OnnxModule(model).to(memory_format=torch.channels_last), OnnxModule(model).double()
+    nn.functional.cross_entropy(module(images.contiguous(memory_format=torch.channels_last)), labels).backward()
+    nn.functional.cross_entropy(exact(images.double()), labels).backward()
+    for found, wanted in zip(module.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad.float(), rtol=1e-3, atol=1e-5)
 
 
 def test_training_repairs_coarse_ranges(job: Job) -> None:

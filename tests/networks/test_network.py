@@ -13,7 +13,7 @@ from torch import nn
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.measure.environment import made_with
-from edgemotion.networks.network import load, save, shrink_to
+from edgemotion.networks.network import load, save, shrink_to, training_layout
 from edgemotion.networks.vit import Attention
 
 given = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "torch_fixtures.py")))
@@ -62,6 +62,22 @@ def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
     loaded = load(tmp_path / "fp32")
     assert loaded.args["weights"] == "gone.pt"
     torch.testing.assert_close(loaded.module.state_dict(), network.module.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("args", "layout"),
+    [
+        ({"widths": [12, 16]}, torch.contiguous_format),
+        ({"widths": [12, 16], "depths": [2, 2], "stem_stride": 2}, torch.contiguous_format),
+        ({"widths": [16, 8]}, torch.channels_last),
+        # The stem halves in place of the first stage, so no 1x1 convolution has a stride.
+        ({"widths": [4], "depths": [1], "stem_stride": 2}, torch.channels_last),
+    ],
+)
+def test_the_layout_of_a_training_is_the_fastest_whose_gradients_are_right(
+    args: dict[str, Any], layout: torch.memory_format
+) -> None:
+    assert training_layout(given.network_of(args={**given.COMPACT, **args}).module) is layout
 
 
 def test_attention_is_that_of_torch() -> None:

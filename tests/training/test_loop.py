@@ -73,6 +73,16 @@ def test_learns_the_pattern_and_reports_it(tmp_path: Path) -> None:
     assert all(row["images_per_second"] > 0 for row in rows)
 
 
+def test_a_network_of_few_channels_learns_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    narrow = build("compact", {**given.COMPACT, "widths": [4, 12]}, classes=3, channels=1, height=16, width=16)
+    _, history = fit(
+        narrow, TRAIN, VAL, mean=[110.0], std=[50.0], settings=given.train_settings(epochs=8), precision="fp32",
+        seed=7, checkpoint=tmp_path / "narrow.pt",
+    )  # fmt: skip
+    assert history[-1]["val_top1"] > 0.9
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from onnx import TensorProto
 
 from edgemotion.errors import EdgemotionError
+from edgemotion.networks.network import is_unsafe
 
 Attributes = Mapping[str, Any]
 
@@ -60,7 +61,9 @@ def dequantize(given: Attributes, pixels: torch.Tensor, scale: torch.Tensor, zer
 def conv(
     given: Attributes, images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    strides, dilations = given.get("strides", 1), given.get("dilations", 1)
+    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", 1)
+    if is_unsafe(weight, strides):
+        images, weight = (values.clone(memory_format=torch.contiguous_format) for values in (images, weight))
     return F.conv2d(images, weight, bias, strides, padding(given), dilations, given.get("group", 1))
 
 

@@ -14,7 +14,7 @@ from edgemotion.datasets.splits import Split
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import sha256_file
 from edgemotion.networks.detector import Detector
-from edgemotion.networks.network import NETWORKS, Network, nchw, normalise, shrink_to
+from edgemotion.networks.network import NETWORKS, Network, nchw, normalise, shrink_to, training_layout
 from edgemotion.settings import Prune, Settings, Train
 from edgemotion.training.checkpoint import checkpoint_path
 from edgemotion.training.loop import choose_precision, device_name, fit
@@ -105,8 +105,9 @@ def give_gradients(module: nn.Module, network: Network, split: Split, seed: int)
     chosen = torch.randperm(len(split), generator=generator)[:GRADIENT_IMAGES]
     images, labels = torch.from_numpy(split.images)[chosen], torch.from_numpy(split.labels)[chosen]
     scale = torch.tensor([network.mean, network.std]).view(2, 1, -1, 1, 1)
-    module.eval()
+    layout = training_layout(module)
+    module.to(memory_format=layout).eval()
     module.zero_grad(set_to_none=True)
     for batch, target in zip(images.split(128), labels.split(128), strict=True):
-        loss = nn.functional.cross_entropy(module(normalise(nchw(batch), scale)), target, reduction="sum")
+        loss = nn.functional.cross_entropy(module(normalise(nchw(batch), scale, layout)), target, reduction="sum")
         (loss / len(labels)).backward()

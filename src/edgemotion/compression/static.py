@@ -181,7 +181,7 @@ def draw(images: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     if count < MIN_CALIBRATION_IMAGES:
         raise EdgemotionError(
             f"calibration_images is {wanted} of {len(images)} training images; "
-            f"ranges need at least {MIN_CALIBRATION_IMAGES}"
+            f"ranges need at least {MIN_CALIBRATION_IMAGES}, so add images or leave this variant out"
         )
     return images[np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
 

@@ -16,6 +16,8 @@ from edgemotion.files import read_json, replacing, write_csv, write_json
 from edgemotion.measure.environment import made_with
 
 NETWORKS = Path("models/networks")
+# Channels that oneDNN computes at a time, at most.
+BLOCK = 16
 
 
 @dataclass
@@ -57,12 +59,32 @@ def nchw(images: torch.Tensor) -> torch.Tensor:
     return images.permute(0, 3, 1, 2).float()
 
 
-def normalise(images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """(pixel - mean) / std a channel, in the memory layout that convolutions are fastest in.
+def normalise(
+    images: torch.Tensor, scale: torch.Tensor, layout: torch.memory_format = torch.channels_last
+) -> torch.Tensor:
+    """(pixel - mean) / std a channel, in the memory layout that convolutions are fastest in, or another.
 
     `images` float [N,C,H,W] of 0 to 255; `scale` [2,1,C,1,1] holds the means and the standard deviations.
     """
-    return ((images - scale[0]) / scale[1]).contiguous(memory_format=torch.channels_last)
+    pixels = (images - scale[0]) / scale[1]
+    # Images of one channel pass as contiguous in either layout, and what convolutions make of them takes theirs.
+    return pixels.contiguous(memory_format=layout) if layout is torch.channels_last else pixels.to(memory_format=layout)
+
+
+def training_layout(module: nn.Module) -> torch.memory_format:
+    """The fastest memory layout, channels last, or the one in which the module's gradients are right."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    unsafe = any(is_unsafe(layer.weight, layer.stride) for layer in layers)
+    return torch.contiguous_format if unsafe else torch.channels_last
+
+
+def is_unsafe(weight: torch.Tensor, stride: Sequence[int]) -> bool:
+    """Whether the weight [O,I,H,W] of a convolution gets a wrong gradient on a CPU in channels last.
+
+    That of a strided 1x1 convolution with less than a block of input channels makes oneDNN write past its memory: wrong
+    numbers, a crash or an endless wait (uxlfoundation/oneDNN#6035).
+    """
+    return tuple(weight.shape[2:]) == (1, 1) and max(stride) > 1 and weight.shape[1] < BLOCK
 
 
 def save(folder: Path | str, network: Network, history: Sequence[Mapping[str, float]]) -> None:

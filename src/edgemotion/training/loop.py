@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from edgemotion.errors import EdgemotionError, first_line
-from edgemotion.networks.network import Network, nchw, normalise
+from edgemotion.networks.network import Network, nchw, normalise, training_layout
 from edgemotion.settings import Train
 from edgemotion.training.augment import augment, mix
 from edgemotion.training.balance import check_balance, classification_loss, draw_epoch, image_weights
@@ -61,7 +61,8 @@ def fit(
     device = choose_device(settings.device)
     make_deterministic()
     frozen = freeze(module, settings.freeze)
-    module = module.to(device).to(memory_format=torch.channels_last)
+    layout = training_layout(module)
+    module = module.to(device).to(memory_format=layout)
     average = copy.deepcopy(module).eval().requires_grad_(False)
     slow, fast = tensors(average), tensors(module)
     optimizer = build_optimizer(
@@ -113,7 +114,7 @@ def fit(
                 batch = augment(batch, generator, **asdict(settings.augment))
                 batch, partner, share = mix(batch, generator, settings.mixup)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    logits = module(normalise(batch, scale)).float()
+                    logits = module(normalise(batch, scale, layout)).float()
                 loss = share * labels_loss(logits, picked)
                 if share < 1:
                     loss = loss + (1 - share) * labels_loss(logits, picked[partner])
