@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edgemotion.measure.selection import RANKINGS
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from edgemotion.settings import Prune, Settings
 
 INT8 = ("static", "dynamic", "qat")
+# Of what is no share; a scale from 1 on would mirror the image.
+MOST_AUGMENTED = {"rotate_degrees": 180, "scale": 0.99}
 Limit = tuple[str, float, float, float]
 
 
@@ -114,15 +117,10 @@ def limits(settings: "Settings") -> Iterator[Limit]:
             (f"{key}.label_smoothing", train.label_smoothing, 0, 1),
             (f"{key}.mixup", train.mixup, 0, math.inf),
             (f"{key}.ema_decay", train.ema_decay, 0, 1),
-            (f"{key}.augment.rotate_degrees", train.augment.rotate_degrees, 0, 180),
-            # From 1 on it would mirror the image.
-            (f"{key}.augment.scale", train.augment.scale, 0, 0.99),
-            (f"{key}.augment.shift", train.augment.shift, 0, 1),
-            (f"{key}.augment.brightness", train.augment.brightness, 0, 1),
-            (f"{key}.augment.contrast", train.augment.contrast, 0, 1),
-            (f"{key}.augment.noise", train.augment.noise, 0, 1),
-            (f"{key}.augment.erase_probability", train.augment.erase_probability, 0, 1),
-            (f"{key}.augment.erase_size", train.augment.erase_size, 0, 1),
+            *(
+                (f"{key}.augment.{name}", value, 0, MOST_AUGMENTED.get(name, 1))
+                for name, value in asdict(train.augment).items()
+            ),
             (f"{key}.distill.weight", train.distill.weight, 0, 1),
             # Logits are divided by it.
             (f"{key}.distill.temperature", train.distill.temperature, 0.1, math.inf),

@@ -283,10 +283,10 @@ def check_arguments(settings: Settings) -> None:
     from edgemotion import registry
 
     quantized = {f"quantize.{name}": entry for name, entry in settings.quantize.items()}
+    quantized["pareto.quantize"] = settings.pareto.quantize
     for key, kind, name, args in [
         *((key, "prune", entry.method, entry.args) for key, entry in all_pruned(settings).items()),
         *((key, "quantize", entry.method, entry.args) for key, entry in quantized.items()),
-        ("pareto.quantize", "quantize", settings.pareto.quantize.method, settings.pareto.quantize.args),
         *(
             (f"robustness.scenarios, {scenario.name!r}", "corruption", scenario.corruption, scenario.args)
             for scenario in settings.robustness.scenarios

@@ -39,7 +39,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "efficientnet": {"variant": "b0", "weights": None, "stem_stride": 1, "dropout": 0.2, "hidden": None},
     "vit": {"patch": 4, "dim": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "dropout": 0.1},
 }
-NARROW: dict[str, Any] = {**given.COMPACT, "widths": [4, 12]}
 SLOW = ["mobilenet_v2", "efficientnet", "vit"]
 
 
@@ -366,7 +365,8 @@ def test_of_few_images_three_may_be_near_ties(images: int, most: int) -> None:
 
 
 def test_a_narrow_strided_convolution_learns_by_the_right_gradient(tmp_path: Path) -> None:
-    model = onnx.load(job_of(given.network_of(args=NARROW), tmp_path).parent.model_path)
+    narrow = given.network_of(args={**given.COMPACT, "widths": [4, 12]})
+    model = onnx.load(job_of(narrow, tmp_path).parent.model_path)
     images, labels = nchw(torch.from_numpy(TRAIN.images)), torch.from_numpy(TRAIN.labels)
     module, exact = OnnxModule(model).to(memory_format=torch.channels_last), OnnxModule(model).double()
     nn.functional.cross_entropy(module(images.contiguous(memory_format=torch.channels_last)), labels).backward()

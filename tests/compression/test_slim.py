@@ -86,7 +86,10 @@ def test_is_read_back(tmp_path: Path) -> None:
     torch.testing.assert_close(read(images), made.module(images), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("width", "limit"), [(0.0, "greater than 0"), (1.0, "less than 1"), (1.5, "less than 1")])
+@pytest.mark.parametrize(
+    ("width", "limit"),
+    [(0.0, "greater than 0"), (1.0, "less than 1"), (1.5, "less than 1"), (-0.5, "greater than 0")],
+)
 def test_a_width_outside_of_0_and_1_is_refused(width: float, limit: str) -> None:
     with pytest.raises(EdgemotionError, match=f"width is {width}; it should be {limit}"):
         slim(compact(8, 16), width)

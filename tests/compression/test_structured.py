@@ -127,7 +127,10 @@ def test_still_trains() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize(("macs_ratio", "limit"), [(0.0, "greater than 0"), (1.0, "less than 1"), (30, "less than 1")])
+@pytest.mark.parametrize(
+    ("macs_ratio", "limit"),
+    [(0.0, "greater than 0"), (1.0, "less than 1"), (-0.5, "greater than 0"), (30.0, "less than 1")],
+)
 def test_a_ratio_outside_of_0_and_1_is_refused(macs_ratio: float, limit: str) -> None:
     with pytest.raises(EdgemotionError, match=f"macs_ratio is {macs_ratio}; it should be {limit}"):
         pruned(macs_ratio)

@@ -8,14 +8,7 @@ from edgemotion.registry import Positive, Share, Widths, register
 
 @register("network")
 def landmark_cnn(
-    *,
-    classes: int,
-    channels: int,
-    height: int,
-    width: int,
-    widths: Widths,
-    hidden: Positive,
-    dropout: Share,
+    *, classes: int, channels: int, height: int, width: int, widths: Widths, hidden: Positive, dropout: Share
 ) -> nn.Module:
     """Build a convolution, BatchNorm and max pool for each of `widths`, the first 5x5, then a dense layer of `hidden`.
 

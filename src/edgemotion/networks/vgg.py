@@ -8,14 +8,7 @@ from edgemotion.registry import Positive, Share, Widths, register
 
 @register("network")
 def vgg(
-    *,
-    classes: int,
-    channels: int,
-    height: int,
-    width: int,
-    widths: Widths,
-    hidden: Positive,
-    dropout: Share,
+    *, classes: int, channels: int, height: int, width: int, widths: Widths, hidden: Positive, dropout: Share
 ) -> nn.Module:
     """Build a pair of 3x3 convolutions and a max pool for each of `widths`, then a dense layer of `hidden`.
 
