@@ -39,7 +39,7 @@ def params(c: Context) -> None:
         composed = Path(folder) / "params.yaml"
         with one_line_errors():
             try:
-                compose_and_dump(composed, str(ROOT / "configs"), None, "config", None, [])
+                compose_and_dump(composed, str(ROOT / "configs"), None, "config", str(ROOT), [])
             except (HydraException, OmegaConfBaseException, YAMLError) as error:
                 raise EdgemotionError(f"configs/ cannot be composed: {' '.join(str(error).split())}") from None
             read(composed)

@@ -78,3 +78,25 @@ def test_report_logs_to_mlflow(tmp_path: Path) -> None:
     found = run_stage("report", tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     assert (tmp_path / "mlflow.db").is_file()
+
+
+@pytest.mark.parametrize(("option", "told"), [("--help", "out.\n\nSettings of"), ("--hydra-help", "--multirun,-m")])
+def test_help_is_shown_and_nothing_is_written(tmp_path: Path, option: str, told: str) -> None:
+    write_run(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    found = run_stage("select", tmp_path, option)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert told in found.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_stage_run_as_a_job_writes_what_it_writes_itself(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra `cluster`")
+    for name, options in {"itself": (), "job": ("--multirun", "hydra/launcher=submitit_local")}.items():
+        write_run(tmp_path / name)
+        found = run_stage("select", tmp_path / name, *options)
+        assert found.returncode == 0, found.stderr
+    itself, job = (json.loads((tmp_path / name / "reports/select.json").read_text()) for name in ("itself", "job"))
+    assert itself == job
+    assert list((tmp_path / "job").glob("multirun/.submitit/*/*_result.pkl"))

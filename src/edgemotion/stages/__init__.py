@@ -1,13 +1,15 @@
 """One file a DVC stage: read files, call plain functions, write files."""
 
+import argparse
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import hydra
-from hydra.conf import HydraConf, JobConf, RunDir
+from hydra.conf import HelpConf, HydraConf, HydraHelpConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
@@ -16,11 +18,29 @@ from edgemotion.settings import Settings, load, parse
 
 # A stage owns only the outputs that dvc.yaml lists: Hydra writes no folder, no log, and stays where it is.
 QUIET = HydraConf(
-    defaults=[{"job_logging": "stdout"}, {"hydra_logging": "none"}, "_self_"],
+    defaults=[
+        {"launcher": "basic"},
+        {"sweeper": "basic"},
+        {"job_logging": "stdout"},
+        {"hydra_logging": "none"},
+        "_self_",
+    ],
     run=RunDir(dir="."),
+    sweep=SweepDir(dir="multirun", subdir="${hydra.job.num}"),
+    hydra_help=HydraHelpConf(template="$FLAGS_HELP"),
     output_subdir=None,
     job=JobConf(chdir=False),
 )
+
+if sys.version_info >= (3, 14):
+    # Hydra 1.3 has a help text that is no string, which argparse refuses from there on (hydra-ecosystem/hydra#3121).
+    argparse.ArgumentParser._check_help = lambda *_: None
+
+HELP = """{about}
+
+Settings of params.yaml, each of which `key=value` replaces in this run; `--hydra-help` lists the options.
+
+$CONFIG"""
 
 Entry = TypeVar("Entry")
 
@@ -31,7 +51,8 @@ def stage(run: Callable[[Settings], None]) -> Callable[[], None]:
     The configuration folder is the working directory, not this file's: `dvc exp run --temp` works on a copy,
     and a path relative to an installed source file would read the settings of the other checkout.
     """
-    ConfigStore.instance().store(group="hydra", name="config", node=QUIET, provider="edgemotion")
+    node = replace(QUIET, help=HelpConf(template=HELP.format(about=sys.modules[run.__module__].__doc__)))
+    ConfigStore.instance().store(group="hydra", name="config", node=node, provider="edgemotion")
 
     @hydra.main(config_path=str(Path.cwd()), config_name="params", version_base="1.3")
     @functools.wraps(run)
