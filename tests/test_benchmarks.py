@@ -36,8 +36,8 @@ def load(name: str) -> SimpleNamespace:
         return SimpleNamespace(**runpy.run_path(str(BENCHMARKS / f"{name}.py")))
 
 
-compression, mobilenet = load("compression"), load("mobilenet")
-missing = [package for package in compression.PACKAGES if find_spec(package) is None]
+peers, mobilenet = load("peers"), load("mobilenet")
+missing = [package for package in peers.PACKAGES if find_spec(package) is None]
 ENVIRONMENT = {"cpu": "a CPU", "flags": ["avx2"], "versions": {"numpy": "2"}}
 
 
@@ -64,12 +64,12 @@ def report_of(openvino_right: int = 62, openvino: float = 0.9, in_a_row: float =
         interleaved[name] = np.full(100, 2e6) * share
         rows[name] = np.full(20, 1e6) * (in_a_row if name == "openvino_int8" else np.mean(share))
     measured = {"interleaved": interleaved, "in_a_row": rows}
-    table = compression.tabulate(described, correct, measured, "int8_static", seed=0)
+    table = peers.tabulate(described, correct, measured, "int8_static", seed=0)
     protocol = {"note": "A note.", "rounds": 100, "calibration_images": 300}
     settings = {"int8_static": {"epochs": 2, "static": {"methods": ["minmax", "entropy"], "reduce_range": True}}}
     return {
         "environment": ENVIRONMENT, "protocol": protocol, "reference": "int8_static", "candidates": table,
-        "settings": settings, "goal": compression.goal(table, "int8_static"),
+        "settings": settings, "goal": peers.goal(table, "int8_static"),
     }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_the_goal_needs_both_latencies_and_the_accuracy(changes: dict[str, Any],
 
 
 def test_the_page_says_who_wins() -> None:
-    page = compression.markdown(report_of())
+    page = peers.markdown(report_of())
     header, _, *lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in page.split("\n\n")[0].split("\n")
     ]
@@ -135,11 +135,11 @@ def test_only_int8_of_the_same_network_is_compared(tmp_path: Path, make_variant:
         method = "structured" if name == "pruned" else "static_int8"
         write_json(folder / INFO, read_json(folder / INFO) | {"parent": parent, "method": method})
     with pytest.raises(EdgemotionError, match=r"has no 'fp32' of the network fp32; make it with"):
-        compression.same_network(tmp_path, "int8_static")
+        peers.same_network(tmp_path, "int8_static")
     make_variant(tmp_path / "fp32")
-    assert list(compression.same_network(tmp_path, "int8_static")) == ["fp32", "int8_qat", "int8_static"]
+    assert list(peers.same_network(tmp_path, "int8_static")) == ["fp32", "int8_qat", "int8_static"]
     with pytest.raises(EdgemotionError, match="has no 'pruned_int8' of the network fp32"):
-        compression.same_network(tmp_path, "pruned_int8")
+        peers.same_network(tmp_path, "pruned_int8")
 
 
 def test_peers_are_calibrated_with_the_images_of_ours(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_peers_are_calibrated_with_the_images_of_ours(tmp_path: Path) -> None:
 
     def images(args: dict[str, Any]) -> np.ndarray:
         reference = SimpleNamespace(folder=tmp_path, info={"settings": {"args": args, "seed": 3}})
-        return compression.calibration_images(reference, train)
+        return peers.calibration_images(reference, train)
 
     expected = train[np.sort(np.random.default_rng(3).choice(400, 320, replace=False))]
     assert np.array_equal(images({"calibration_images": 320}), expected)
@@ -160,7 +160,7 @@ def test_without_the_peers_it_says_how_to_get_them() -> None:
     if not missing:
         pytest.skip("the dependency group peers is installed")
     with pytest.raises(EdgemotionError, match=r"openvino.* not installed; run `uv run --group peers python"):
-        compression.compare(SimpleNamespace())
+        peers.compare(SimpleNamespace())
 
 
 def run(name: str, *words: object) -> str:
@@ -200,7 +200,7 @@ def test_all_peers_answer_as_the_network_does(tmp_path: Path) -> None:
         pytest.skip(f"needs {', '.join(missing)}: uv run --group peers pytest -m slow")
     build_inputs(tmp_path)
     words = [word for name in ("network", "variants", "data") for word in (f"--{name}", tmp_path / name)]
-    page = run("compression", *words, "--output", tmp_path, "--rounds", 20, "--warmup", 1)
+    page = run("peers", *words, "--output", tmp_path, "--rounds", 20, "--warmup", 1)
     assert (tmp_path / "peers.md").read_text() in page
     report = read_json(tmp_path / "peers.json")
     rows = report["candidates"]
@@ -216,7 +216,7 @@ def test_all_peers_answer_as_the_network_does(tmp_path: Path) -> None:
 
     shutil.copytree(tmp_path / "data/test", tmp_path / "other/train")
     with pytest.raises(AssertionError, match="is not the training split that"):
-        run("compression", *words, "--data", tmp_path / "other")
+        run("peers", *words, "--data", tmp_path / "other")
 
 
 def test_the_page_of_mobilenet_names_each_goal() -> None:

@@ -204,18 +204,23 @@ def refuse(name):
 
 for owner, name in [
     (socket.socket, "connect"), (socket.socket, "connect_ex"), (socket, "getaddrinfo"), (socket, "create_connection"),
-    (socket, "gethostbyname"), (os, "system"), (os, "posix_spawn"), (os, "fork"),
+    (socket, "gethostbyname"), (os, "system"), (os, "fork"),
 ]:
     setattr(owner, name, refuse(name))
 
+# ctypes asks it where the C library lies, by the first of these and, in Python 3.14, that by the second.
+ALLOWED = ["/sbin/ldconfig", "-p"]
+
 class Popen(subprocess.Popen):
     def __init__(self, command, *args, **keywords):
-        # ctypes asks it where the C library lies.
-        if command != ["/sbin/ldconfig", "-p"]:
+        if command != ALLOWED:
             refuse("Popen")(command)
         super().__init__(command, *args, **keywords)
 
-subprocess.Popen = Popen
+def posix_spawn(path, command, *args, spawn=os.posix_spawn, **keywords):
+    return spawn(path, command, *args, **keywords) if command == ALLOWED else refuse("posix_spawn")(command)
+
+subprocess.Popen, os.posix_spawn = Popen, posix_spawn
 
 import numpy as np, torch
 root = Path(sys.argv[1])

@@ -1,6 +1,6 @@
 """One trained network through this project's int8 and through its peers': accuracy, size and latency from one run.
 
-    uv run --group peers python benchmarks/compression.py --network models/networks/fp32 --variants models/variants \
+    uv run --group peers python benchmarks/peers.py --network models/networks/fp32 --variants models/variants \
         --data data/prepared --output reports/peers
 
 Each candidate is written to a file and measured from it. It takes the same uint8 images [1,H,W,C] and answers with
@@ -228,7 +228,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     """Build all candidates, measure them and return the report."""
     if missing := [package for package in PACKAGES if find_spec(package) is None]:
         raise EdgemotionError(
-            f"{', '.join(missing)} not installed; run `uv run --group peers python benchmarks/compression.py` "
+            f"{', '.join(missing)} not installed; run `uv run --group peers python benchmarks/peers.py` "
             "with Python 3.11"
         )
     variants = same_network(given.variants, given.reference)
