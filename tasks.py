@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 import sys
 import tempfile
@@ -108,7 +109,7 @@ def page(c: Context, target: str = "build/page", faces: str = "", champion: str 
 @task(help={"minutes": "of steady load", "output": "folder for load.json"})
 def loadtest(c: Context, minutes: float = 10, output: str = "reports/load") -> None:
     """Load the API with Locust at 80 % of its capacity (needs two idle cores)."""
-    c.run(f"uv run --group load python benchmarks/load.py --minutes {minutes} --output {output}")
+    c.run(f"uv run --group load python benchmarks/load.py --minutes {minutes} --output {shlex.quote(output)}")
 
 
 @task
@@ -242,7 +243,7 @@ def reproducible(c: Context) -> None:
         locks = []
         for place in ("first", "second/deeper"):
             clone = Path(folder) / place
-            c.run(f"git clone --quiet {ROOT.as_posix()!r} {clone.as_posix()!r}")
+            c.run(f"git clone --quiet {shlex.quote(str(ROOT))} {shlex.quote(str(clone))}")
             if (ROOT / "data/external").is_dir():
                 shutil.copytree(ROOT / "data/external", clone / "data/external", dirs_exist_ok=True)
             with c.cd(str(clone)):

@@ -270,7 +270,7 @@ def test_an_engine_is_built_only_where_its_runner_can_run(tmp_path: Path, python
     load(DEPLOY / "jetson/prepare.py").prepare(SHIPPED, tmp_path / "prepared")
     engine = tmp_path / "prepared/model.engine"
     trtexec = 'for option; do case $option in --saveEngine=*) echo built >"${option#*=}" ;; esac; done'
-    environment = stubs(tmp_path / "bin", trtexec=trtexec, python3=python or f'exec {sys.executable} "$@"')
+    environment = stubs(tmp_path / "bin", trtexec=trtexec, python3=python or f'exec "{sys.executable}" "$@"')
     command = ["bash", str(DEPLOY / "jetson/build_engine.sh"), str(tmp_path / "prepared")]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert complaint in ended.stderr and engine.is_file() == (not complaint)
