@@ -47,7 +47,7 @@ def test_a_network_a_dataset_and_a_corruption_are_one_file_and_one_yaml(tmp_path
         with (tmp_path / path).open("a", encoding="utf-8") as stream:
             stream.write(content)
     write_archive(tmp_path / "data/external/flat.zip")
-    compose_and_dump(tmp_path / "params.yaml", str(tmp_path / "configs"), None, "config", None, CHOICES)
+    compose_and_dump(tmp_path / "params.yaml", str(tmp_path / "configs"), None, "config", str(tmp_path), CHOICES)
 
     dvc = [sys.executable, "-m", "dvc"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -65,7 +65,7 @@ def message(content: dict[str, Any]) -> str:
 
 
 def test_params_in_sync(tmp_path: Path) -> None:
-    compose_and_dump(tmp_path / "params.yaml", str(CONFIGS), None, "config", None, [])
+    compose_and_dump(tmp_path / "params.yaml", str(CONFIGS), None, "config", str(ROOT), [])
     assert (ROOT / "params.yaml").read_text() == (tmp_path / "params.yaml").read_text(), "run `invoke params`"
 
 
