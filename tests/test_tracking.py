@@ -179,10 +179,32 @@ def test_temporary_copy_of_dvc_logs_to_the_project(
     assert set(runs_of(settings)) == {"train"}
 
 
-def test_store_uri() -> None:
-    assert tracking.store_uri("sqlite:///a/b.db", Path("/root")) == "sqlite:////root/a/b.db"
-    assert tracking.store_uri("sqlite:////abs/b.db", Path("/root")) == "sqlite:////abs/b.db"
-    assert tracking.store_uri("http://host:5000", Path("/root")) == "http://host:5000"
+@pytest.mark.parametrize(
+    ("uri", "stores"),
+    [
+        ("", ["sqlite:////root/mlflow.db"]),
+        ("sqlite:///mlflow.db", ["sqlite:////root/mlflow.db"]),
+        ("sqlite:///a/b.db", ["sqlite:////root/a/b.db", "sqlite:////root/mlflow.db"]),
+        ("sqlite:////abs/b.db", ["sqlite:////abs/b.db", "sqlite:////root/mlflow.db"]),
+        ("http://host:5000", ["http://host:5000", "sqlite:////root/mlflow.db"]),
+    ],
+)
+def test_a_store_is_followed_by_the_local_one(uri: str, stores: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.store_uris(uri, Path("/root")) == stores
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.store_uris("", Path("/root")) == stores
+
+
+def test_the_address_in_the_environment_goes_before_the_settings(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile("mlflow.db", "team.db")
+    Path("mlflow.db").unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///team.db")
+    train(settings)
+    assert not Path("mlflow.db").exists()
+    Path("team.db").rename("mlflow.db")
+    assert runs_of(settings)["train"].data.metrics == {"train_loss": 0.0, "val_top1": 0.5}
 
 
 def test_parameters_are_flat_text(settings: Settings) -> None:

@@ -93,8 +93,7 @@ class MlflowRun(TrainingRun):
 
     def __init__(self, tracking: Tracking, name: str, params: Texts) -> None:
         root = project_root(Path.cwd())
-        local = f"sqlite:///{root / 'mlflow.db'}"
-        self.stores = list(dict.fromkeys([store_uri(tracking.uri, root) or local, local]))
+        self.stores = store_uris(tracking.uri, root)
         self.artifacts = (root / "mlruns").as_uri()
         self.experiment, self.name, self.params = tracking.experiment, name, dict(params)
         self.tags: dict[str, str] = {}
@@ -265,10 +264,17 @@ def project_root(folder: Path) -> Path:
     return folder.resolve()
 
 
-def store_uri(uri: str, root: Path) -> str:
-    """Resolve a relative sqlite URI against the project root."""
-    path = uri.removeprefix("sqlite:///")
-    return uri if path == uri or Path(path).is_absolute() else f"sqlite:///{root / path}"
+def store_uris(uri: str, root: Path) -> list[str]:
+    """The MLflow stores that a run may be in: MLFLOW_TRACKING_URI or else `uri`, then the local one of the project.
+
+    A relative sqlite path starts at the project's root.
+    """
+    local = f"sqlite:///{root / 'mlflow.db'}"
+    chosen = os.environ.get("MLFLOW_TRACKING_URI") or uri or local
+    path = chosen.removeprefix("sqlite:///")
+    if path != chosen:
+        chosen = f"sqlite:///{root / path}"
+    return list(dict.fromkeys([chosen, local]))
 
 
 def parameters(settings: Settings) -> dict[str, str]:

@@ -55,6 +55,8 @@ def test_the_newest_whole_training_counts(project: Path) -> None:
     # A copy that `dvc exp run --temp` works in belongs to the project around it.
     assert minutes(project.joinpath(".dvc", "tmp", "exps", "abc"), "twice") == 4.5
     assert minutes(project, "twice", uri="") == 4.5
+    # A run that a server missed is in the local store.
+    assert minutes(project, "twice", uri="sqlite:///server.db") == 4.5
 
 
 @pytest.mark.slow

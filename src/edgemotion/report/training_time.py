@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgemotion.tracking import QUIET, brief, project_root, store_uri, warn
+from edgemotion.tracking import QUIET, brief, project_root, store_uris, warn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,26 +22,30 @@ def training_minutes(tracking: Mapping[str, Any], weights_sha256: str | None, ro
     runs is missing: it was tracked elsewhere or not at all, or it was killed and went on in a second run, whose time
     is a part only.
     """
-    place = project_root(Path(root))
-    uri = store_uri(tracking.get("uri") or "", place) or f"sqlite:///{place / 'mlflow.db'}"
-    database = uri.removeprefix("sqlite:///")
-    # MLflow would create a database that is not there.
-    if tracking.get("backend") != "mlflow" or not weights_sha256 or (database != uri and not Path(database).is_file()):
+    if tracking.get("backend") != "mlflow" or not weights_sha256:
         return None
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    try:
-        if database != uri:
-            # MLflow tries for minutes to open a database that is none.
-            with closing(sqlite3.connect(database)) as store:
-                store.execute("SELECT 1 FROM runs LIMIT 1")
-        return find(uri, weights_sha256)
-    except Exception as error:
-        warn(f"no training time from {uri} ({brief(error)})")
-        return None
+    for uri in store_uris(tracking.get("uri") or "", project_root(Path(root))):
+        try:
+            minutes = find(uri, weights_sha256)
+        except Exception as error:
+            warn(f"no training time from {uri} ({brief(error)})")
+            continue
+        if minutes is not None:
+            return minutes
+    return None
 
 
 def find(uri: str, weights_sha256: str) -> float | None:
+    database = uri.removeprefix("sqlite:///")
+    if database != uri:
+        # MLflow would create a database that is not there, and tries for minutes to open one that is none.
+        if not Path(database).is_file():
+            return None
+        with closing(sqlite3.connect(database)) as store:
+            store.execute("SELECT 1 FROM runs LIMIT 1")
+
     from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic"):
