@@ -551,7 +551,11 @@ def test_every_still_image_is_announced(browser: Browser, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("NotAllowedError", "The camera was refused"), ("NotFoundError", "There is no camera here")],
+    [
+        ("NotAllowedError", "The camera was refused"),
+        ("NotFoundError", "There is no camera here"),
+        ("OverconstrainedError", "There is no camera here"),
+    ],
 )
 def test_a_camera_that_is_not_given_is_one_sentence(browser: Browser, name: str, message: str) -> None:
     refuse = f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}'));"

@@ -167,10 +167,13 @@ async function useCamera() {
   }
 }
 
+const NO_CAMERA = 'There is no camera here; open an image or a video file.';
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused; allow it in the browser's address bar, or open a file.",
-  NotFoundError: 'There is no camera here; open an image or a video file.',
+  NotFoundError: NO_CAMERA,
   NotReadableError: 'The camera is busy in another program; close that, or open a file.',
+  // What WebKit answers, although nothing asked of the camera is exact.
+  OverconstrainedError: NO_CAMERA,
   SecurityError: 'A browser gives the camera only to pages from https or localhost; open a file, or the page there.',
 };
 
