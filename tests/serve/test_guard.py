@@ -1,6 +1,7 @@
 """Who may call, how long, and what is logged of it."""
 
 import contextlib
+import gzip
 import io
 import json
 import logging
@@ -132,6 +133,15 @@ def test_a_body_that_is_announced_too_large_is_not_waited_for(champion_folder: P
     application = create_app(Options(champion=champion_folder, max_bytes=10))
     start = anyio.run(call, application, "/predict", never, (b"content-length", b"11"))[0]
     assert start["status"] == 413
+
+
+def test_a_compressed_body_is_told_so(client: TestClient) -> None:
+    image = gzip.compress(b"an image")
+    for path, key in (("/predict", "detail"), ("/v2/models/fp32/infer", "error")):
+        answer = client.post(path, content=image, headers={"Content-Encoding": "gzip"})
+        assert answer.status_code == 415 and "without a Content-Encoding" in answer.json()[key]
+        assert answer.headers["accept-encoding"] == "identity"
+        assert client.post(path, content=b"", headers={"Content-Encoding": "Identity"}).status_code == 400
 
 
 def test_what_takes_too_long_is_answered_with_408(champion_folder: Path) -> None:

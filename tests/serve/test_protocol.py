@@ -36,6 +36,27 @@ def test_metadata(client: TestClient) -> None:
     assert client.get("/v2/models/other").status_code == 404
 
 
+def test_a_version_is_served_under_its_own_address(client: TestClient, images: np.ndarray) -> None:
+    plain = client.get("/v2/models/fp32").json()
+    place = f"/v2/models/fp32/versions/{plain['versions'][0]}"
+    assert client.get(place).json() == plain
+    assert client.get(f"{place}/ready").json() == {"name": "fp32", "ready": True}
+    assert client.post(f"{place}/infer", json=call(images)).json() == client.post(INFER, json=call(images)).json()
+    for wrong in ("/v2/models/fp32/versions/1", place.replace("fp32", "other")):
+        for answer in (client.get(wrong), client.get(f"{wrong}/ready"), client.post(f"{wrong}/infer", content=b"{}")):
+            assert answer.status_code == 404 and "there is no" in answer.json()["error"]
+
+
+def test_refusals_have_the_protocols_name(champion_folder: Path) -> None:
+    with TestClient(create_app(Options(champion=champion_folder, max_bytes=10, api_key="key"))) as client:
+        assert client.get("/v2").status_code == 401 and "X-API-Key" in client.get("/v2").json()["error"]
+        client.headers["X-API-Key"] = "key"
+        assert "larger than 10 bytes" in client.post(INFER, content=b"x" * 20).json()["error"]
+        assert client.get("/v2/no/such").json() == {"error": "Not Found"}
+        assert client.get(INFER).status_code == 405 and client.get(INFER).json() == {"error": "Method Not Allowed"}
+        assert client.get("/v20").json() == {"detail": "Not Found"}
+
+
 def test_it_is_ready_while_it_runs(champion_folder: Path) -> None:
     client = TestClient(create_app(Options(champion=champion_folder)))
 
@@ -136,7 +157,7 @@ def changed(**change: Any) -> dict[str, Any]:
 )
 def test_what_does_not_follow_the_protocol_is_refused(client: TestClient, body: Any, status: int) -> None:
     answer = client.post(INFER, content=json.dumps(body))
-    assert answer.status_code == status and isinstance(answer.json()["detail"], str)
+    assert answer.status_code == status and isinstance(answer.json()["error"], str)
 
 
 def test_an_id_may_be_any_string(client: TestClient, images: np.ndarray) -> None:

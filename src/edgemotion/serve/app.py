@@ -7,6 +7,7 @@ import anyio
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from edgemotion.serve import VERSION, health, pages, predict, protocol, stream
@@ -15,6 +16,7 @@ from edgemotion.serve.guard import Guard
 from edgemotion.serve.images import UploadError
 from edgemotion.serve.metrics import Metrics
 from edgemotion.serve.options import Options
+from edgemotion.serve.schemas import failure
 
 NOTICE = (
     "Reads the expression of faces as people perceive it, not what a person feels. Images are not kept and not logged. "
@@ -45,7 +47,11 @@ def create_app(options: Options) -> FastAPI:
 
     @app.exception_handler(UploadError)
     async def refuse(request: Request, error: UploadError) -> JSONResponse:
-        return JSONResponse({"detail": error.detail}, error.status)
+        return JSONResponse(failure(request.scope["path"], error.detail), error.status)
+
+    @app.exception_handler(HTTPException)
+    async def refuse_route(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(failure(request.scope["path"], error.detail), error.status_code, error.headers)
 
     app.add_middleware(Guard, options=options, metrics=metrics)
     if options.cors:

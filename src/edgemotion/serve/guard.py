@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 from starlette.requests import ClientDisconnect
@@ -15,6 +16,7 @@ from edgemotion.errors import EdgemotionError
 from edgemotion.serve.images import UploadError
 from edgemotion.serve.metrics import Metrics
 from edgemotion.serve.options import Options
+from edgemotion.serve.schemas import failure
 
 # json.dumps would make an encoder for each line.
 ENCODE = json.JSONEncoder(ensure_ascii=False).encode
@@ -72,27 +74,31 @@ class Guard:
             limited.deadline += len(message.get("body", b"")) / SLOWEST
             finished = message["type"] == "http.response.body" and not message.get("more_body")
 
+        deny = partial(refuse, scope["path"], watching_send)
         self.metrics.active.inc()
         self.working += 1
         try:
             if not self.permitted(scope):
-                await refuse(watching_send, 401, "wrong or missing X-API-Key")
+                await deny(401, "wrong or missing X-API-Key")
             elif self.working > self.options.max_requests and scope["path"] not in OPEN:
                 busy = f"{self.options.max_requests} requests are being answered; try again in a second"
-                await refuse(watching_send, 503, busy, (b"retry-after", b"1"))
+                await deny(503, busy, (b"retry-after", b"1"))
             elif (announced := header(scope, b"content-length")).isdigit() and int(announced) > limit:
-                await refuse(watching_send, 413, f"the request is larger than {limit} bytes")
+                await deny(413, f"the request is larger than {limit} bytes")
+            elif header(scope, b"content-encoding").lower() not in (b"", b"identity"):
+                plain = "compressed bodies are not taken; send it without a Content-Encoding"
+                await deny(415, plain, (b"accept-encoding", b"identity"))
             else:
                 try:
                     with anyio.fail_after(self.options.timeout_s) as limited:
                         await self.app(scope, counting_receive, watching_send)
                 except UploadError as error:
-                    await refuse(watching_send, error.status, error.detail)
+                    await deny(error.status, error.detail)
                 except ClientDisconnect:
                     status = GONE
                 except TimeoutError:
                     if not status:
-                        await refuse(watching_send, 408, f"not finished within {self.options.timeout_s:g} seconds")
+                        await deny(408, f"not finished within {self.options.timeout_s:g} seconds")
                     elif not finished:
                         raise
         finally:
@@ -141,9 +147,9 @@ def header(scope: Scope, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-async def refuse(send: Send, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
+async def refuse(path: str, send: Send, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
     """Answer as the routes do, and close: the rest of a body that nobody reads would block the connection."""
-    body = json.dumps({"detail": detail}).encode()
+    body = json.dumps(failure(path, detail)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *more, CLOSE]})
     await send({"type": "http.response.body", "body": body})

@@ -3,25 +3,25 @@
 import json
 import math
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from edgemotion.runtime.classifier import run_session
 from edgemotion.serve import VERSION
 from edgemotion.serve.engine import Engine
 from edgemotion.serve.images import UploadError
-from edgemotion.serve.schemas import Failure
+from edgemotion.serve.schemas import ProtocolFailure
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 # Of a request, the length of its JSON part; after it come the tensors' bytes.
 LENGTH = "inference-header-content-length"
 OUTPUTS = ("logits", "probabilities")
-REFUSED = (400, 401, 404, 408, 413, 422, 503)
-REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in REFUSED}
+REFUSED = (400, 401, 404, 408, 413, 415, 422, 503)
+REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ProtocolFailure} for status in REFUSED}
 INFER = {
     "requestBody": {
         "required": True,
@@ -62,10 +62,27 @@ async def ready(request: Request, response: Response) -> dict[str, bool]:
     return {"ready": now}
 
 
-@router.get("/models/{name}", responses={404: {"model": Failure}})
-async def model(request: Request, name: str) -> dict[str, Any]:
-    """The model's tensors; `name` is that which GET /model gives."""
-    engine = served(request, name)
+async def served(request: Request, name: str) -> Engine:
+    """The engine of the model `name`, which is that of GET /model."""
+    engine: Engine = request.app.state.engine
+    if name != engine.variant.name:
+        raise UploadError(404, f"there is no model {name!r}; this server has {engine.variant.name!r}")
+    return engine
+
+
+async def check_version(request: Request, version: str) -> None:
+    engine: Engine = request.app.state.engine
+    if version != engine.version:
+        raise UploadError(404, f"there is no version {version!r}; this server has {engine.version!r}")
+
+
+Served = Annotated[Engine, Depends(served)]
+models = APIRouter()
+
+
+@models.get("", responses={404: {"model": ProtocolFailure}})
+async def model(engine: Served) -> dict[str, Any]:
+    """The model's tensors."""
     variant = engine.variant
     shape = [-1, variant.height, variant.width, variant.channels]
     return {
@@ -77,27 +94,23 @@ async def model(request: Request, name: str) -> dict[str, Any]:
     }
 
 
-@router.get("/models/{name}/ready", responses={404: {"model": Failure}})
-async def model_ready(request: Request, name: str) -> dict[str, Any]:
+@models.get("/ready", responses={404: {"model": ProtocolFailure}})
+async def model_ready(engine: Served) -> dict[str, Any]:
     """Whether this model answers."""
-    return {"name": served(request, name).variant.name, "ready": True}
+    return {"name": engine.variant.name, "ready": True}
 
 
-@router.post("/models/{name}/infer", responses=REFUSALS, openapi_extra=INFER)
-async def infer(request: Request, name: str) -> Response:
+@models.post("/infer", responses=REFUSALS, openapi_extra=INFER)
+async def infer(request: Request, engine: Served) -> Response:
     """Logits and probabilities of uint8 images of the model's own size."""
-    engine = served(request, name)
     body = await request.body()
     return await anyio.to_thread.run_sync(
         answer, engine, body, request.headers.get(LENGTH), limiter=request.app.state.threads
     )
 
 
-def served(request: Request, name: str) -> Engine:
-    engine: Engine = request.app.state.engine
-    if name != engine.variant.name:
-        raise UploadError(404, f"there is no model {name!r}; this server has {engine.variant.name!r}")
-    return engine
+router.include_router(models, prefix="/models/{name}")
+router.include_router(models, prefix="/models/{name}/versions/{version}", dependencies=[Depends(check_version)])
 
 
 def answer(engine: Engine, body: bytes, length: str | None) -> Response:

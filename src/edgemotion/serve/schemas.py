@@ -16,6 +16,17 @@ class Failure(BaseModel):
     detail: Any
 
 
+class ProtocolFailure(BaseModel):
+    """The same under /v2, as the Open Inference Protocol names it."""
+
+    error: str
+
+
+def failure(path: str, detail: Any) -> dict[str, Any]:
+    """The body of a refusal of `path`."""
+    return {"error" if f"{path}/".startswith("/v2/") else "detail": detail}
+
+
 class State(BaseModel):
     status: str
 
