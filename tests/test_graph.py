@@ -100,6 +100,15 @@ def test_every_stage_file_is_a_stage_of_the_graph() -> None:
     assert names == set(STAGES)
 
 
+def test_what_dvc_plots_is_made_by_a_stage() -> None:
+    with Repo(str(ROOT)) as repo:
+        made = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
+    for plot in YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]:
+        for name, content in plot.items():
+            for path in content["y"] if content else [name]:
+                assert any((ROOT / path).is_relative_to(out) for out in made), path
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_files_stay_short(stage: str) -> None:
     assert len((SOURCE / f"edgemotion/stages/{stage}.py").read_text().splitlines()) <= 60
