@@ -84,7 +84,9 @@ def predict(
 
 @app.command()
 def camera(
-    source: Annotated[str, typer.Argument(help="A camera's number, a film, or `synthetic`: rendered faces.")] = "0",
+    source: Annotated[
+        str, typer.Argument(help="A camera's number, device or address, a film, or `synthetic`: rendered faces.")
+    ] = "0",
     film: Annotated[Path | None, typer.Option(help="Write the drawn frames to this .mp4.")] = None,
     table: Annotated[Path | None, typer.Option(help="Write a row a face to this .csv.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the figures to this .json.")] = None,

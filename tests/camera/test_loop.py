@@ -294,3 +294,5 @@ def test_a_headless_opencv_says_that_it_has_no_window(
 def test_no_camera_is_no_other_source(champion: Path, yunet: Path) -> None:
     with pytest.raises(EdgemotionError, match=r"camera 97 cannot be opened.*synthetic"):
         main("97", champion=champion, faces=yunet)
+    with pytest.raises(EdgemotionError, match=r"camera /dev/null cannot be opened.*synthetic"):
+        main("/dev/null", champion=champion, faces=yunet)

@@ -1,4 +1,7 @@
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgemotion.camera.recording import filming
-from edgemotion.camera.sources import Camera, Video
+from edgemotion.camera.sources import Camera, Video, is_address
 from edgemotion.errors import EdgemotionError
 
 
@@ -46,6 +49,54 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     with pytest.raises(EdgemotionError, match=r"text\.mp4 is not a video"):
         Video(tmp_path / "text.mp4")
+
+
+@pytest.fixture
+def network_camera(make_square: Callable[..., np.ndarray]) -> Iterator[str]:
+    """Where a camera sends twelve JPEGs, ever brighter, to each that asks for /live (MJPEG over HTTP)."""
+    shots = [cv2.imencode(".jpg", make_square(50 + 15 * number))[1].tobytes() for number in range(12)]
+
+    class Sender(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.startswith("/live") else 404)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            # It sends on to one that has gone.
+            with suppress(OSError):
+                for shot in shots if self.path.startswith("/live") else []:
+                    head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(shot)}\r\n\r\n"
+                    self.wfile.write(head.encode() + shot + b"\r\n")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_stream_is_a_camera_whose_name_holds_no_secret(network_camera: str) -> None:
+    camera = Camera(f"http://user:p@ss@{network_camera}/live?key=secret")
+    frames = list(camera.frames())
+    assert camera.name == f"camera http://{network_camera}/live"
+    assert camera.failure == f"{camera.name} gave no more frames"
+    # One was read to see that the camera shows something.
+    assert camera.captured == 11 == len(frames) + camera.dropped
+    for frame in frames:
+        assert abs(float(frame.image[55:85, 65:95].mean()) - (65 + 15 * frame.number)) < 6
+    assert frames[-1].number == 10
+
+
+@pytest.mark.parametrize("place", ["http://user:secret@{}/other?key=secret", "/dev/null"])
+def test_an_address_without_a_camera_is_one_line(network_camera: str, place: str) -> None:
+    place = place.format(network_camera)
+    with pytest.raises(EdgemotionError, match="cannot be opened; give the address of one that is on") as raised:
+        Camera(place)
+    assert "secret" not in str(raised.value) and is_address(place)
+
+
+def test_a_film_is_no_address(film: Path) -> None:
+    assert not is_address(str(film)) and not is_address("synthetic")
 
 
 @pytest.mark.parametrize("index", [97, 10**20])

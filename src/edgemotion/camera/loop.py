@@ -15,7 +15,7 @@ from edgemotion.camera.feed import Source
 from edgemotion.camera.overlay import Shown, draw
 from edgemotion.camera.recording import filming, rows, tabulating
 from edgemotion.camera.report import Notes, Report
-from edgemotion.camera.sources import Camera, Video
+from edgemotion.camera.sources import Camera, Video, is_address
 from edgemotion.camera.synthetic import Synthetic
 from edgemotion.camera.tracks import Track
 from edgemotion.camera.watcher import Finder, Watcher
@@ -46,7 +46,7 @@ def main(
     seed: int = 0,
     **watching: Any,
 ) -> Report:
-    """Watch a camera ("0", "1", ...), "synthetic" or a video file until it ends, `limit` frames or Ctrl-C.
+    """Watch a camera ("0", "/dev/video2", "rtsp://..."), "synthetic" or a film until it ends, `limit` frames or Ctrl-C.
 
     Writes the drawn frames to `film` (.mp4), a row a face to `table` (CSV) and the report to `report` (JSON), if given.
     `width` and `height` are asked of a camera and hold for the synthetic scene; `fps`, `streams`, `frames` of each and
@@ -63,6 +63,8 @@ def main(
         opened = Synthetic(streams, frames, seed, fps, (width, height))
     elif source.isdecimal():
         opened = Camera(int(source), width, height)
+    elif is_address(source):
+        opened = Camera(source, width, height)
     else:
         opened = Video(source, real_time)
     made = run(opened, champion, finder, film=film, table=table, show=show, limit=limit, **watching)
