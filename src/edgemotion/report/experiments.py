@@ -60,7 +60,7 @@ def checked(title: str, name: str, texts: Mapping[str, str]) -> Experiment:
     reason = contradiction(lock, params)
     if not reason:
         outs = {out["path"]: out.get("md5") for out in lock["stages"]["report"].get("outs", [])}
-        if outs.get(SUMMARY) != hashlib.md5(texts[SUMMARY].encode()).hexdigest():
+        if outs.get(SUMMARY) != hashlib.md5(texts[SUMMARY].encode(), usedforsecurity=False).hexdigest():
             reason = f"{SUMMARY} is not what dvc.lock recorded"
     if reason:
         raise EdgemotionError(f"{title} is not one whole run ({reason}); run it again up to the stage report")

@@ -155,7 +155,7 @@ def check_lock(root: Path) -> None:
             # A folder's digest is that of a listing; the files that matter here are recorded one by one.
             if digest.endswith(".dir") or not (entry["path"].startswith("reports/") or entry["path"] in COPIED):
                 continue
-            if not path.is_file() or hashlib.md5(path.read_bytes()).hexdigest() != digest:
+            if not path.is_file() or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != digest:
                 raise EdgemotionError(
                     f"{path} is not what dvc.lock recorded for {name}; run `dvc repro` before publishing"
                 )
