@@ -257,6 +257,7 @@ def test_the_options_of_camera_are_those_of_the_loop(tmp_path: Path, monkeypatch
         "film": Path("f.mp4"),
         "table": Path("t.csv"),
         "report": Path("r.json"),
+        "lines": None,
         "show": True,
         "limit": 2,
         "real_time": True,
@@ -265,6 +266,9 @@ def test_the_options_of_camera_are_those_of_the_loop(tmp_path: Path, monkeypatch
         "faces": Path("y.onnx"),
         "threads": 4,
     }
+    # The lines have the standard output for themselves.
+    result = run("camera", "film.mp4", "--lines")
+    assert given["lines"] is not None and (result.stdout, result.stderr) == ("", "done\n")
 
 
 def test_verify_and_bench(champion_folder: Path, tmp_path: Path, make_variant: Callable[..., Path]) -> None:

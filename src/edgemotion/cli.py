@@ -90,6 +90,7 @@ def camera(
     film: Annotated[Path | None, typer.Option(help="Write the drawn frames to this .mp4.")] = None,
     table: Annotated[Path | None, typer.Option(help="Write a row a face to this .csv.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the figures to this .json.")] = None,
+    lines: Annotated[bool, typer.Option(help="Print each frame's faces at once, as a line of JSON.")] = False,
     show: Annotated[bool, typer.Option(help="Open a window; needs an OpenCV that has windows.")] = False,
     limit: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
     real_time: Annotated[bool, typer.Option(help="Play a film as a camera would, dropping frames.")] = False,
@@ -110,13 +111,14 @@ def camera(
             film=film,
             table=table,
             report=report,
+            lines=sys.stdout if lines else None,
             show=show,
             limit=limit,
             real_time=real_time,
             detect_every=detect_every,
             threads=threads,
         )
-        typer.echo(describe(made))
+        typer.echo(describe(made), err=lines)
 
 
 @app.command()

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -161,6 +162,38 @@ def test_only_an_uncertain_face_is_drawn_as_one(
     for level in (255, 64):
         run(make_slides([make_square(level, side=60)]), champion, finder, film=tmp_path / "f.mp4")
     assert drawn == [False, True]
+
+
+def test_each_frame_is_a_line_of_json_while_the_loop_runs(
+    champion: Path, finder: Any, make_square: Scene, make_slides: Any
+) -> None:
+    seen: list[list[dict[str, Any]]] = []
+
+    class Reader(io.StringIO):
+        def flush(self) -> None:
+            seen.append([json.loads(line) for line in self.getvalue().splitlines()])
+
+    # Half way between two classes, nobody, and bright.
+    images = [make_square(64, side=60), make_square(0), make_square(255, side=60)]
+    run(make_slides(images), champion, finder, lines=Reader())
+    assert [len(lines) for lines in seen] == [1, 2, 3]
+    first, nobody, last = seen[-1]
+    assert [line["frame"] for line in seen[-1]] == [0, 1, 2] and nobody["faces"] == []
+    assert first["latency_ms"] > 0 and last["time_s"] == pytest.approx(2 / 30, abs=1e-4)
+    (face,) = first["faces"]
+    assert (face["face"], face["box"], face["uncertain"]) == (0, [60, 50, 120, 110], True)
+    assert sum(face["scores"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["label"] == max(face["scores"], key=face["scores"].__getitem__)
+
+
+def test_a_reader_that_leaves_ends_the_loop_with_complete_files(
+    tmp_path: Path, champion: Path, finder: Any, make_square: Scene, make_slides: Any
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        report = run(make_slides([make_square(200)] * 3), champion, finder, lines=pipe, table=tmp_path / "t.csv")
+    assert report.ended == "as nobody reads its lines" and len(read_csv(tmp_path / "t.csv")) == report.processed == 1
 
 
 def test_a_frame_without_a_face_is_a_row_without_one(

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 
 from edgemotion.camera.feed import Source
 from edgemotion.camera.overlay import Shown, draw
-from edgemotion.camera.recording import filming, rows, tabulating
+from edgemotion.camera.recording import filming, rows, tabulating, write_line
 from edgemotion.camera.report import Notes, Report
 from edgemotion.camera.sources import Camera, Video, is_address
 from edgemotion.camera.synthetic import Synthetic
@@ -34,6 +34,7 @@ def main(
     film: Path | None = None,
     table: Path | None = None,
     report: Path | None = None,
+    lines: TextIO | None = None,
     show: bool = False,
     limit: int | None = None,
     real_time: bool = False,
@@ -48,7 +49,8 @@ def main(
 ) -> Report:
     """Watch a camera ("0", "/dev/video2", "rtsp://..."), "synthetic" or a film until it ends, `limit` frames or Ctrl-C.
 
-    Writes the drawn frames to `film` (.mp4), a row a face to `table` (CSV) and the report to `report` (JSON), if given.
+    Writes the drawn frames to `film` (.mp4), a row a face to `table` (CSV) and the report to `report` (JSON), if given,
+    and a line of JSON a frame to `lines`, while it runs.
     `width` and `height` are asked of a camera and hold for the synthetic scene; `fps`, `streams`, `frames` of each and
     `seed` are the synthetic source's; `real_time` plays a video as a camera. `watching` goes to `Watcher`: threads,
     detect_every, max_faces, process_noise, measurement_noise. EdgemotionError says what is wrong.
@@ -67,7 +69,7 @@ def main(
         opened = Camera(source, width, height)
     else:
         opened = Video(source, real_time)
-    made = run(opened, champion, finder, film=film, table=table, show=show, limit=limit, **watching)
+    made = run(opened, champion, finder, film=film, table=table, lines=lines, show=show, limit=limit, **watching)
     if report is not None:
         write_json(report, made.as_json())
     return made
@@ -80,6 +82,7 @@ def run(
     *,
     film: Path | None = None,
     table: Path | None = None,
+    lines: TextIO | None = None,
     show: bool = False,
     limit: int | None = None,
     **watching: Any,
@@ -122,7 +125,9 @@ def run(
             if write_row:
                 for row in rows(frame, tracks, classes, result):
                     write_row(row)
-            if write_film or write_row:
+            if lines and not write_line(lines, frame, tracks, classes, watcher.card.certain_from, result):
+                reasons.append("as nobody reads its lines")
+            if write_film or write_row or lines:
                 notes.add("write", time.perf_counter() - result)
             if show_image and show_image(frame.image):
                 reasons.append("closed by a key")

@@ -1,11 +1,13 @@
-"""Drawn frames and rows in; an mp4 film and a CSV table out, each whole or not at all."""
+"""Frames and their faces in; an mp4 film and a CSV table, each whole or not at all, and JSON lines at once out."""
 
 import csv
+import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
@@ -73,3 +75,36 @@ def rows(frame: Frame, tracks: list[Track], classes: list[str], result: float) -
         yield [*start, track.number, *(f"{value:.1f}" for value in track.box), *labels, *scores, *end]
     if not tracks:
         yield [*start, *[""] * (7 + len(classes)), *end]
+
+
+def write_line(
+    stream: TextIO, frame: Frame, tracks: list[Track], classes: list[str], certain_from: float, result: float
+) -> bool:
+    """Write the faces of a frame as one JSON line, at once: False where nobody reads the stream any more."""
+    faces = [
+        {
+            "face": track.number,
+            "box": [round(value, 1) for value in track.box],
+            "label": classes[int(np.argmax(track.smoothed))],
+            "uncertain": bool(track.smoothed.max() < certain_from),
+            "scores": {name: round(score, 6) for name, score in zip(classes, track.smoothed.tolist(), strict=True)},
+        }
+        for track in tracks
+        if track.smoothed is not None
+    ]
+    line = {
+        "frame": frame.number,
+        "time_s": round(frame.time_s, 4),
+        "latency_ms": round(1000 * (result - frame.captured), 3),
+        "faces": faces,
+    }
+    try:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # Or Python complains at its end that it cannot write what is left.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True
