@@ -22,7 +22,7 @@ from edgemotion.camera.watcher import Finder, Watcher
 from edgemotion.camera.window import window
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import write_json
-from edgemotion.runtime.champion import SHIPPED, load_card
+from edgemotion.runtime.champion import SHIPPED, Card, load_card
 from edgemotion.runtime.faces import FaceFinder, find_yunet
 
 
@@ -114,7 +114,7 @@ def run(
             if tracks:
                 notes.add("classify", result - started)
             if write_film or show_image:
-                draw(frame.image, shown(tracks, watcher.card.certain_from), classes, status(finished, result - taken))
+                draw(frame.image, shown(tracks, watcher.card), classes, status(finished, result - taken))
                 drawn = time.perf_counter()
                 notes.add("draw", drawn - result)
                 result = drawn
@@ -125,7 +125,7 @@ def run(
             if write_row:
                 for row in rows(frame, tracks, classes, result):
                     write_row(row)
-            if lines and not write_line(lines, frame, tracks, classes, watcher.card.certain_from, result):
+            if lines and not write_line(lines, frame, tracks, classes, watcher.card, result):
                 reasons.append("as nobody reads its lines")
             if write_film or write_row or lines:
                 notes.add("write", time.perf_counter() - result)
@@ -174,10 +174,10 @@ def stopped_by_signals(source: Source) -> Iterator[list[str]]:
         restore()
 
 
-def shown(tracks: list[Track], certain_from: float) -> list[Shown]:
+def shown(tracks: list[Track], card: Card) -> list[Shown]:
     """What is drawn of each person: the box and the smoothed emotion."""
     return [
-        Shown(track.box, track.smoothed, bool(track.smoothed.max() < certain_from))
+        Shown(track.box, track.smoothed, card.uncertain(track.smoothed))
         for track in tracks
         if track.smoothed is not None
     ]

@@ -16,6 +16,7 @@ from edgemotion.camera.feed import Frame
 from edgemotion.camera.tracks import Track
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import replacing
+from edgemotion.runtime.champion import Card
 from edgemotion.runtime.table import score_columns
 
 # Before and after those of the classes.
@@ -78,16 +79,14 @@ def rows(frame: Frame, tracks: list[Track], classes: list[str], result: float) -
 
 
 def write_line(
-    stream: TextIO, frame: Frame, tracks: list[Track], classes: list[str], certain_from: float, result: float
+    stream: TextIO, frame: Frame, tracks: list[Track], classes: list[str], card: Card, result: float
 ) -> bool:
     """Write the faces of a frame as one JSON line, at once: False where nobody reads the stream any more."""
     faces = [
         {
             "face": track.number,
             "box": [round(value, 1) for value in track.box],
-            "label": classes[int(np.argmax(track.smoothed))],
-            "uncertain": bool(track.smoothed.max() < certain_from),
-            "scores": {name: round(score, 6) for name, score in zip(classes, track.smoothed.tolist(), strict=True)},
+            **card.answer(classes, track.smoothed),
         }
         for track in tracks
         if track.smoothed is not None

@@ -1,8 +1,11 @@
 """A champion folder in; its variant and its card, which says how far it can be trusted, out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgemotion.errors import EdgemotionError
 from edgemotion.files import read_json
@@ -30,6 +33,16 @@ class Card:
     @property
     def certain_from(self) -> float:
         return self.certain["probability"]
+
+    def uncertain(self, probabilities: np.ndarray) -> bool:
+        """Whether the label of one face's probabilities [classes] is uncertain."""
+        return bool(probabilities.max() < self.certain_from)
+
+    def answer(self, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
+        """Label, all scores and whether the label is uncertain, of one face's probabilities [classes], for JSON."""
+        scores = dict(zip(classes, np.round(probabilities.astype(np.float64), 6).tolist(), strict=True))
+        label = classes[int(probabilities.argmax())]
+        return {"label": label, "scores": scores, "uncertain": self.uncertain(probabilities)}
 
 
 def load_card(folder: Path | str) -> Card:

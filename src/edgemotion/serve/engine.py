@@ -92,10 +92,7 @@ class Engine:
 
     def answer(self, probabilities: np.ndarray) -> dict[str, Any]:
         """Label, all scores and whether the label is uncertain, of the probabilities of one face."""
-        scores = dict(zip(self.variant.classes, np.round(probabilities.astype(np.float64), 6).tolist(), strict=True))
-        best = int(probabilities.argmax())
-        uncertain = bool(probabilities[best] < self.card.certain_from)
-        return {"label": self.variant.classes[best], "scores": scores, "uncertain": uncertain}
+        return self.card.answer(self.variant.classes, probabilities)
 
     def find(self, scene: np.ndarray, timings: Timings) -> list[dict[str, Any]]:
         """The faces of a scene, the best first, each with its box in pixels, its score and its emotion.
