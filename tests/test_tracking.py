@@ -126,7 +126,7 @@ def test_metrics_stand_there_while_the_run_goes_on(settings: Settings) -> None:
 
 
 def test_server_down_keeps_the_run_locally(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
-    settings.tracking.uri = "http://user:secret@127.0.0.1:9"
+    settings.tracking.uri = "http://user:p@secret@127.0.0.1:9"
     train(settings)
     error = capfd.readouterr().err
     assert error.count("\n") == 1

@@ -238,7 +238,7 @@ class WandbRun(TrainingRun):
 
 def warn(message: str) -> None:
     """Print one line on stderr, without the user and password of an address."""
-    print(f"warning: {re.sub('//[^/@ ]*@', '//', message)}", file=sys.stderr)
+    print("warning:", re.sub(r"//[^/\s]*@", "//", message), file=sys.stderr)
 
 
 def brief(error: Exception) -> str:
