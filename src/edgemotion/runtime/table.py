@@ -65,12 +65,13 @@ class Reader:
     def row(self, box: tuple[float, float, float, float], crop: np.ndarray, smoother: KalmanSmoother | None) -> Row:
         found = self.classifier.predict(crop)
         scores = found.probabilities
-        smoothed = smoother.update(np.array(list(scores.values()))) if smoother else None
+        probabilities = np.array(list(scores.values()))
+        smoothed = smoother.update(probabilities) if smoother else None
         return {
             **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in box), strict=True)),
             "label": found.label,
             "smoothed_label": "" if smoothed is None else self.classes[int(smoothed.argmax())],
-            "uncertain": scores[found.label] < self.card.certain_from,
+            "uncertain": self.card.uncertain(probabilities),
             **{self.score_columns[name]: round(score, 6) for name, score in scores.items()},
         }
 
