@@ -20,6 +20,7 @@ from edgemotion import registry
 from edgemotion.compression.export import to_onnx, torch_logits
 from edgemotion.compression.onnx_file import DECODE, run_logits, run_model, strip
 from edgemotion.compression.quantization import Job, Quantized
+from edgemotion.compression.static import in_batches
 from edgemotion.errors import EdgemotionError
 from edgemotion.runtime.variant import Variant
 
@@ -282,6 +283,13 @@ def test_the_seed_draws_the_calibration_images(job: Job) -> None:
     train = given.split_of(600, seed=9)
     found = [given.model_digest(quantize(replace(job, train=train, seed=seed)).model) for seed in (0, 0, 1, 2)]
     assert found[0] == found[1] and len(set(found)) > 1
+
+
+@pytest.mark.parametrize(("side", "largest"), [(48, 32), (96, 8), (224, 1), (512, 1)])
+def test_larger_images_are_calibrated_in_smaller_batches(side: int, largest: int) -> None:
+    images = np.arange(40 * side * side, dtype=np.uint32).astype(np.uint8).reshape(40, side, side, 1)
+    batches = list(in_batches(images))
+    assert max(map(len, batches)) == largest and np.array_equal(np.concatenate(batches), images)
 
 
 def test_what_it_refuses(job: Job) -> None:

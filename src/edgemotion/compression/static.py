@@ -4,7 +4,7 @@ import bisect
 import contextlib
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,8 +30,8 @@ STATIC_OPERATORS = [
 ]  # fmt: skip
 CALIBRATION_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 MIN_CALIBRATION_IMAGES = 300
-# The histogram methods keep all activations of a batch.
-CALIBRATION_BATCH = 32
+# Of a batch, 32 images of 48x48: calibration keeps all its activations, of 32 images of 224x224 up to 14 GB.
+CALIBRATION_PIXELS = 32 * 48 * 48
 # At most, of the calibration images, evenly: they lie class by class.
 TRACE_IMAGES = 256
 
@@ -78,8 +78,8 @@ class Recipe:
                 str(self.folder / "augmented.onnx"),
                 CalibrationMethod[CALIBRATION_METHODS[self.method]],
             )
-            for start in range(0, len(images), CALIBRATION_BATCH):
-                calibrator.collect_data(Batch([images[start : start + CALIBRATION_BATCH]]))
+            for batch in in_batches(images):
+                calibrator.collect_data(Batch([batch]))
             save_tensors_data(calibrator.compute_data(), self.ranges)
 
     def quantize(self, only: Sequence[str] = (), left_out: Sequence[str] = ()) -> onnx.ModelProto:
@@ -184,6 +184,13 @@ def draw(images: np.ndarray, wanted: int, seed: int) -> np.ndarray:
             f"ranges need at least {MIN_CALIBRATION_IMAGES}, so add images or leave this variant out"
         )
     return images[np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
+
+
+def in_batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Images [N,H,W,C] in batches of at most CALIBRATION_PIXELS pixels, and of one image where it has more."""
+    count = max(1, CALIBRATION_PIXELS // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), count):
+        yield images[start : start + count]
 
 
 def find_layers(model: onnx.ModelProto, wanted: Sequence[str]) -> list[str]:
