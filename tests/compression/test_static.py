@@ -288,7 +288,7 @@ def test_the_seed_draws_the_calibration_images(job: Job) -> None:
 @pytest.mark.parametrize(("side", "largest"), [(48, 32), (96, 8), (224, 1), (512, 1)])
 def test_larger_images_are_calibrated_in_smaller_batches(side: int, largest: int) -> None:
     images = np.arange(40 * side * side, dtype=np.uint32).astype(np.uint8).reshape(40, side, side, 1)
-    batches = list(in_batches(images))
+    batches = in_batches(images)
     assert max(map(len, batches)) == largest and np.array_equal(np.concatenate(batches), images)
 
 

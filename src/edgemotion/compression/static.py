@@ -4,7 +4,7 @@ import bisect
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -186,11 +186,10 @@ def draw(images: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     return images[np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
 
 
-def in_batches(images: np.ndarray) -> Iterator[np.ndarray]:
+def in_batches(images: np.ndarray) -> list[np.ndarray]:
     """Images [N,H,W,C] in batches of at most CALIBRATION_PIXELS pixels, and of one image where it has more."""
     count = max(1, CALIBRATION_PIXELS // (images.shape[1] * images.shape[2]))
-    for start in range(0, len(images), count):
-        yield images[start : start + count]
+    return np.split(images, range(count, len(images), count))
 
 
 def find_layers(model: onnx.ModelProto, wanted: Sequence[str]) -> list[str]:
