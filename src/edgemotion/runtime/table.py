@@ -63,16 +63,15 @@ class Reader:
         return [where | self.row(box, crop, smoother) for box, crop in zip(boxes, crops, strict=True)]
 
     def row(self, box: tuple[float, float, float, float], crop: np.ndarray, smoother: KalmanSmoother | None) -> Row:
-        found = self.classifier.predict(crop)
-        scores = found.probabilities
-        probabilities = np.array(list(scores.values()))
+        probabilities = np.array(list(self.classifier.predict(crop).probabilities.values()))
+        answer = self.card.answer(self.classes, probabilities)
         smoothed = smoother.update(probabilities) if smoother else None
         return {
             **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in box), strict=True)),
-            "label": found.label,
+            "label": answer["label"],
             "smoothed_label": "" if smoothed is None else self.classes[int(smoothed.argmax())],
-            "uncertain": self.card.uncertain(probabilities),
-            **{self.score_columns[name]: round(score, 6) for name, score in scores.items()},
+            "uncertain": answer["uncertain"],
+            **{self.score_columns[name]: score for name, score in answer["scores"].items()},
         }
 
 
