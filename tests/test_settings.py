@@ -83,6 +83,9 @@ def test_an_experiment_replaces_the_dataset_and_keeps_the_rest() -> None:
     assert (default.data.name, chosen.data.name) == ("synthetic", "fer2013")
     assert chosen.tracking.experiment == "fer2013-compact"
     assert default.train.epochs != chosen.train.epochs == own.train.epochs
+    given = load(OmegaConf.create(composed("train=default"))).train
+    assert (chosen.train.batch_size, chosen.train.augment) == (given.batch_size, given.augment)
+    assert default.train.augment != given.augment
     assert chosen.quantize["int8_dynamic"] == default.quantize["int8_dynamic"]
     study = load(OmegaConf.create(composed("+experiment=fer2013", "compression=study")))
     assert study.prune["pruned"].method == default.prune["pruned"].method == "structured"

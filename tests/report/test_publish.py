@@ -83,7 +83,7 @@ def test_publish_copies_the_evidence(settings: Settings) -> None:
     } == set(figure_names(settings.variants)) - PICTURES
     environment = read_json(folder / "environment.json")
     assert environment["flags"] == ["avx2", "avx512_vnni"]
-    assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact, 12 epochs\n")
+    assert (folder / "README.md").read_text().startswith("# demo: synthetic, network compact, 8 epochs\n")
     assert (folder / "summary.json").read_bytes() == Path("reports/summary.json").read_bytes()
 
 
@@ -158,7 +158,7 @@ def test_readme_shows_published_runs(settings: Settings) -> None:
     update_readme()
     text = readme.read_text()
     assert text.startswith(
-        "# Title\n<!-- results -->\n\n### [a-run](reports/published/a-run/): synthetic, network compact, 12 epochs\n"
+        "# Title\n<!-- results -->\n\n### [a-run](reports/published/a-run/): synthetic, network compact, 8 epochs\n"
     )
     assert text.index("a-run") < text.index("b-run")
     assert "int8 instructions: avx2, avx512_vnni" in text
