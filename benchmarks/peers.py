@@ -211,8 +211,8 @@ def markdown(report: Mapping[str, Any]) -> str:
             *said,
             f"- Goal {'kept' if reached['kept'] else 'missed'}: {reference} takes {takes(reached, 'interleaved')} the "
             f"latency of OpenVINO's int8 interleaved and {takes(reached, 'in_a_row')} in a row, at most "
-            f"{times(reached['limit'])} is wanted, and it is {'' if reached['as_accurate'] else 'not '}as accurate "
-            "within the interval.",
+            f"{times(reached['limit'])} is wanted, and it is {'not ' if reached['as_accurate'] else ''}shown to be "
+            "less accurate.",
             *(f"- Our {name} was made with {made_with(args)}." for name, args in report["settings"].items()),
             "",
             f"{protocol['note']} {protocol['rounds']} rounds. The peers' static int8 is calibrated with the "

@@ -126,6 +126,8 @@ def test_the_page_says_who_wins() -> None:
     assert "9.00x [9.00, 9.00] the latency and loses" in said["ort_dynamic"]
     assert "the latency and neither wins nor loses" in said["executorch_int8"]
     assert "Goal missed: int8_static takes 1.11x [1.11, 1.11] the latency of OpenVINO's int8" in page
+    assert "and it is not shown to be less accurate." in page
+    assert "and it is shown to be less accurate." in peers.markdown(report_of(openvino_right=80))
     assert '- Our int8_static was made with epochs 2, methods ["minmax", "entropy"], reduce_range true.\n' in page
 
 
